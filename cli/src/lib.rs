@@ -1,0 +1,1 @@
+//! The edges and the programs: `xfrmd`, `xfrmctl`, `setkey`.

@@ -1,0 +1,65 @@
+//! The configuration as the core needs it: resolved words plus what files held (names, certificates), never the files.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::model::identity::Identity;
+use policy::model::remote::{Remote, RemoteSelector, Timers};
+use policy::model::sainfo::Sainfo;
+
+/// Names a private key to whoever holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHandle(pub u32);
+
+/// Names a remote within one configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemoteId(pub u32);
+
+/// Our certificate for a remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The key that signs.
+    pub key: KeyHandle,
+    /// DER certificates, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// DER of the leaf's subject.
+    pub subject: Vec<u8>,
+    /// DER names of the issuers along the chain, the leaf's first: what a certificate request is compared with.
+    pub issuers: Vec<Vec<u8>>,
+}
+
+/// One peer's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteConfig {
+    /// Its number.
+    pub id: RemoteId,
+    /// The resolved block.
+    pub remote: Remote,
+    /// Our identity; `None` is the address the exchange runs from.
+    pub my_identity: Option<Identity>,
+    /// Our certificate.
+    pub credential: Option<Credential>,
+    /// DER subject names of the trust anchors: one certificate request each (RFC 4945 §3.2). Empty: one empty request.
+    pub accepted_issuers: Vec<Vec<u8>>,
+}
+
+/// A whole configuration; swapped whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Retransmission and time limits.
+    pub timers: Timers,
+    /// Peers in file order.
+    pub remotes: Vec<Arc<RemoteConfig>>,
+    /// Phase 2 parameters, most specific first.
+    pub sainfos: Vec<Sainfo>,
+}
+
+impl Config {
+    /// The block for `peer`: an address block before anonymous ones; the first of equals.
+    pub fn remote_for(&self, peer: IpAddr) -> Option<&Arc<RemoteConfig>> {
+        self.remotes
+            .iter()
+            .find(|remote| matches!(remote.remote.selector, RemoteSelector::Address(at) if at.addr == peer))
+            .or_else(|| self.remotes.iter().find(|remote| remote.remote.selector == RemoteSelector::Anonymous))
+    }
+}

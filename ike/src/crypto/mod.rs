@@ -1,0 +1,3 @@
+//! Cryptography of IKEv1 (RFC 2409): what is derived from what. Primitives come from crates, in `backend` alone.
+
+pub mod provider;

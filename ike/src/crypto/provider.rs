@@ -1,0 +1,76 @@
+//! What the core needs of a public-key library and a random source, given to it at construction.
+//!
+//! Private RSA keys are not here: signing is an output answered by an input.
+
+use policy::model::algorithm::Group;
+use policy::model::secret::Secret;
+use thiserror::Error;
+
+/// An RSA public key, both numbers big endian without leading zero octets.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RsaPublicKey {
+    /// Modulus.
+    pub modulus: Vec<u8>,
+    /// Public exponent.
+    pub exponent: Vec<u8>,
+}
+
+impl std::fmt::Debug for RsaPublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RsaPublicKey({} bits)", self.modulus.len() * 8)
+    }
+}
+
+/// A fresh Diffie-Hellman pair.
+#[derive(Debug)]
+pub struct DhPair {
+    /// The exponent.
+    pub secret: Secret,
+    /// g^x mod p, left-padded to the group's length.
+    pub public: Vec<u8>,
+}
+
+/// What a primitive refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CryptoError {
+    /// A public value outside 2..=p-2 or of the wrong length.
+    #[error("Diffie-Hellman public value of {octets} octets is out of range for {group:?}")]
+    PublicValue {
+        /// The group.
+        group: Group,
+        /// Length of the value.
+        octets: usize,
+    },
+    /// An RSA key too small, too large or malformed; or a signature not as long as the modulus or not below it.
+    #[error("RSA: {0}")]
+    Rsa(&'static str),
+    /// The library failed.
+    #[error("{0}")]
+    Library(String),
+}
+
+/// Random octets and public-key operations.
+pub trait Provider: Send + Sync {
+    /// Fills `out` with random octets.
+    fn random(&self, out: &mut [u8]);
+
+    /// Makes a fresh pair.
+    ///
+    /// # Errors
+    /// [`CryptoError::Library`] if the library fails.
+    fn dh_generate(&self, group: Group) -> Result<DhPair, CryptoError>;
+
+    /// The shared secret, left-padded to the group's length (RFC 2409 §5: fixed-length values).
+    ///
+    /// # Errors
+    /// [`CryptoError::PublicValue`] before any work, if `peer_public` is not exactly as long as the group's prime or not
+    /// in 2..=p-2 (RFC 2412 §E, ATTACKS A-25).
+    fn dh_agree(&self, group: Group, secret: &Secret, peer_public: &[u8]) -> Result<Secret, CryptoError>;
+
+    /// The RSA public operation `input^e mod n`, exactly as long as the modulus: the encoded message of a signature.
+    ///
+    /// # Errors
+    /// [`CryptoError::Rsa`] if `input` is not exactly as long as the modulus, not below it, or the key is unfit
+    /// (modulus outside 1024..=8192 bits, exponent even, below 3 or above 2^33).
+    fn rsa_public(&self, key: &RsaPublicKey, input: &[u8]) -> Result<Vec<u8>, CryptoError>;
+}

@@ -1,0 +1,70 @@
+//! The whole of a racoon.conf, resolved.
+
+use super::addr::AddrPort;
+use super::remote::{Remote, Timers};
+use super::sainfo::Sainfo;
+
+/// `log`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warning,
+    /// And notices.
+    Notify,
+    /// And information: the default.
+    #[default]
+    Info,
+    /// And debugging.
+    Debug,
+    /// And packets.
+    Debug2,
+}
+
+/// `listen { adminsock … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSocket {
+    /// Its path.
+    pub path: String,
+    /// Owner and group names, if written.
+    pub owner: Option<(String, String)>,
+    /// File mode, if written (octal digits already read as octal).
+    pub mode: Option<u32>,
+}
+
+/// `listen {}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// `isakmp` lines; empty listens on every local address.
+    pub isakmp: Vec<AddrPort>,
+    /// `isakmp_natt` lines.
+    pub isakmp_natt: Vec<AddrPort>,
+    /// Must every address be bound?
+    pub strict_address: bool,
+    /// racoonctl's socket: `None` as by default, `Some(None)` disabled.
+    pub admin_socket: Option<Option<AdminSocket>>,
+}
+
+/// A racoon.conf as it was meant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DaemonConfig {
+    /// `path pre_shared_key`.
+    pub psk_file: Option<String>,
+    /// `path certificate`: also the hashed directory of CAs (`.0`) and CRLs (`.r0`).
+    pub certificate_dir: Option<String>,
+    /// `path script`.
+    pub script_dir: Option<String>,
+    /// `path pidfile`.
+    pub pid_file: Option<String>,
+    /// `listen`.
+    pub listen: Listen,
+    /// `log`.
+    pub log: LogLevel,
+    /// `timer`.
+    pub timers: Timers,
+    /// `remote` blocks in file order.
+    pub remotes: Vec<Remote>,
+    /// `sainfo` blocks, most specific first, file order within equal.
+    pub sainfos: Vec<Sainfo>,
+}

@@ -1,0 +1,123 @@
+//! Peers (racoon.conf: `remote`), resolved: every default filled in, every inheritance applied.
+
+use std::time::Duration;
+
+use super::addr::AddrPort;
+use super::identity::{MyIdentifier, PeersIdentifier};
+use super::proposal::{Phase1Proposal, ProposalCheck};
+
+/// Whom a `remote` block is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteSelector {
+    /// One address.
+    Address(AddrPort),
+    /// Anyone without a block of his own.
+    Anonymous,
+}
+
+/// Phase 1 exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeMode {
+    /// Identity protection (RFC 2409 §5).
+    Main,
+    /// Aggressive mode.
+    Aggressive,
+}
+
+/// A certificate and its key, as file names already joined with `path certificate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM or DER; more than one certificate makes a chain, leaf first.
+    pub certificate: String,
+    /// Private key, PEM, unencrypted.
+    pub key: String,
+}
+
+/// `rekey`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rekey {
+    /// Renegotiate phase 1 before it expires.
+    #[default]
+    On,
+    /// Let it expire.
+    Off,
+    /// As `On`, whatever DPD says.
+    Force,
+}
+
+/// One `remote` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Its name: `anonymous`, the address, or the quoted name.
+    pub name: String,
+    /// Whom it is for.
+    pub selector: RemoteSelector,
+    /// Exchanges: the first is used as initiator, any as responder.
+    pub exchange_modes: Vec<ExchangeMode>,
+    /// Who we are.
+    pub my_identifier: MyIdentifier,
+    /// Who the peer may be; empty accepts anyone.
+    pub peers_identifiers: Vec<PeersIdentifier>,
+    /// Must the received identity match `peers_identifiers` (and, for addresses, the certificate)?
+    pub verify_identifier: bool,
+    /// Our certificate and key.
+    pub certificate: Option<CertificateFiles>,
+    /// `ca_type x509`: the trust anchors' file. `None`: only `path certificate`'s hashed files and the system's default.
+    pub ca_file: Option<String>,
+    /// `peers_certfile`: the peer's certificate itself; CERT payloads are then ignored.
+    pub peers_certfile: Option<String>,
+    /// Is the peer's certificate judged?
+    pub verify_cert: bool,
+    /// Do we send our certificate?
+    pub send_cert: bool,
+    /// Do we send certificate requests?
+    pub send_cr: bool,
+    /// Does an empty certificate request select this block?
+    pub match_empty_cr: bool,
+    /// Octets of our nonces, 8..=256.
+    pub nonce_size: usize,
+    /// Responder only.
+    pub passive: bool,
+    /// Send INITIAL-CONTACT.
+    pub initial_contact: bool,
+    /// Treatment of differing proposals.
+    pub proposal_check: ProposalCheck,
+    /// Phase 1 proposals in the order they are offered.
+    pub proposals: Vec<Phase1Proposal>,
+    /// Renegotiation of phase 1.
+    pub rekey: Rekey,
+    /// `ph1id`.
+    pub ph1id: u32,
+    /// Truncate HMAC-SHA2-256 to 96 bits in ESP, for peers that do (racoon on Linux).
+    pub sha256_96: bool,
+}
+
+/// racoon.conf: `timer {}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Resends of an unanswered message.
+    pub counter: u32,
+    /// Time to the first resend; the next ones back off.
+    pub interval: Duration,
+    /// Copies of each send.
+    pub persend: u32,
+    /// A phase 1 must be up within.
+    pub phase1: Duration,
+    /// A phase 2 must be up within.
+    pub phase2: Duration,
+    /// Gap between NAT keepalives; zero sends none.
+    pub natt_keepalive: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            counter: 5,
+            interval: Duration::from_secs(10),
+            persend: 1,
+            phase1: Duration::from_secs(30),
+            phase2: Duration::from_secs(30),
+            natt_keepalive: Duration::from_secs(20),
+        }
+    }
+}

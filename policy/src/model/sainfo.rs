@@ -1,0 +1,43 @@
+//! Phase 2 parameters (racoon.conf: `sainfo`).
+
+use super::algorithm::{Group, Hash, SizedCipher};
+use super::identity::{Identity, PeersIdentifier};
+use super::lifetime::Lifetime;
+use super::selector::UpperProtocol;
+
+/// One side of a sainfo header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SainfoId {
+    /// `anonymous`: anything.
+    Anonymous,
+    /// An address, network or range, with protocol and port (0 any).
+    Selector {
+        /// `Address`, `Subnet` or `Range`.
+        id: Identity,
+        /// Upper-layer protocol.
+        protocol: UpperProtocol,
+        /// Port, 0 any.
+        port: u16,
+    },
+}
+
+/// One `sainfo` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sainfo {
+    /// Local side.
+    pub local: SainfoId,
+    /// Remote side.
+    pub remote: SainfoId,
+    /// `from IDTYPE [value]`: only for peers with this phase 1 identity.
+    pub from: Option<PeersIdentifier>,
+    /// Group of PFS; `None` proposes none and, as responder, accepts any.
+    pub pfs_group: Option<Group>,
+    /// Life of the IPsec SAs.
+    pub lifetime: Lifetime,
+    /// Ciphers in order of preference, each with one key length.
+    pub ciphers: Vec<SizedCipher>,
+    /// Integrity algorithms in order of preference; `None` in the list is `non_auth`.
+    pub integrity: Vec<Option<Hash>>,
+    /// `remoteid`: must equal the remote's `ph1id`; 0 none.
+    pub remote_id: u32,
+}
