@@ -8,3 +8,4 @@ pub mod config;
 pub mod crypto;
 pub mod event;
 pub mod report;
+pub mod wire;
