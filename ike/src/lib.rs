@@ -7,5 +7,6 @@
 pub mod config;
 pub mod crypto;
 pub mod event;
+pub mod identity;
 pub mod report;
 pub mod wire;
