@@ -1,1 +1,10 @@
 //! The edges and the programs: `xfrmd`, `xfrmctl`, `setkey`.
+
+pub mod args;
+pub mod civil;
+pub mod control;
+pub mod daemon;
+pub mod exit_code;
+pub mod logging;
+pub mod os;
+pub mod report;

@@ -1,0 +1,245 @@
+//! Command lines: racoon's options for `xfrmd`, subcommands for `xfrmctl`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, ArgGroup, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Where racoon.conf is looked for.
+pub const DEFAULT_CONFIG: &str = "/etc/racoon/racoon.conf";
+/// Run-time files: control socket, journal.
+pub const DEFAULT_RUN_DIR: &str = "/run/xfrmd";
+/// Files that survive a reboot: the deny list.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/xfrmd";
+
+/// Places that tests and several daemons on one machine set apart: an option, else an environment variable, else the
+/// usual place.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Places {
+    /// Control socket [env: XFRMD_CONTROL] [default: RUN_DIR/control.sock]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub control: Option<PathBuf>,
+    /// Directory of the control socket and of the journal of SAs [env: XFRMD_RUN_DIR] [default: /run/xfrmd]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub run_dir: Option<PathBuf>,
+    /// Directory of the deny list [env: XFRMD_STATE_DIR] [default: /var/lib/xfrmd]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Places {
+    /// Run-time files.
+    pub fn run_dir(&self) -> PathBuf {
+        place(self.run_dir.as_ref(), "XFRMD_RUN_DIR").unwrap_or_else(|| DEFAULT_RUN_DIR.into())
+    }
+
+    /// Files that survive a reboot.
+    pub fn state_dir(&self) -> PathBuf {
+        place(self.state_dir.as_ref(), "XFRMD_STATE_DIR").unwrap_or_else(|| DEFAULT_STATE_DIR.into())
+    }
+
+    /// The control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        place(self.control.as_ref(), "XFRMD_CONTROL").unwrap_or_else(|| self.run_dir().join("control.sock"))
+    }
+
+    /// The journal of SAs.
+    pub fn journal(&self) -> PathBuf {
+        self.run_dir().join("sa.journal")
+    }
+
+    /// The deny list.
+    pub fn deny_list(&self) -> PathBuf {
+        self.state_dir().join("revoked")
+    }
+}
+
+fn place(option: Option<&PathBuf>, variable: &str) -> Option<PathBuf> {
+    option.cloned().or_else(|| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from))
+}
+
+/// IKEv1 daemon for IPsec, a drop-in for racoon
+#[derive(Clone, Debug, Parser)]
+#[command(name = "xfrmd", disable_version_flag = true)]
+pub struct DaemonArgs {
+    /// Stay in the foreground and log to standard error
+    #[arg(short = 'F')]
+    pub foreground: bool,
+    /// Configuration file
+    #[arg(short = 'f', value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Raise the log level by one; may be repeated
+    #[arg(short = 'd', action = ArgAction::Count)]
+    pub debug: u8,
+    /// Append the log to this file
+    #[arg(short = 'l', value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// UDP port of ISAKMP
+    #[arg(short = 'p', value_name = "PORT", default_value_t = policy::model::addr::ISAKMP_PORT)]
+    pub port: u16,
+    /// UDP port of ISAKMP behind NAT (accepted; NAT traversal is not built in yet)
+    #[arg(short = 'P', value_name = "PORT")]
+    pub natt_port: Option<u16>,
+    /// Also say on standard error what would only go to the log
+    #[arg(short = 'v')]
+    pub verbose: bool,
+    /// Print the version and exit
+    #[arg(short = 'V')]
+    pub version: bool,
+    /// Take over the SAs of an earlier life (always done, from the journal; accepted for racoon's sake)
+    #[arg(short = 'B')]
+    pub backup_sa: bool,
+    /// Add the place in the source to each log line
+    #[arg(short = 'L')]
+    pub log_location: bool,
+    /// Print the configuration as it was understood and exit
+    #[arg(short = 'C')]
+    pub dump_config: bool,
+    /// Check the configuration and exit: 0 good, 1 not
+    #[arg(short = 't')]
+    pub check: bool,
+    /// Without isakmp lines, listen on IPv4 addresses only
+    #[arg(short = '4', conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// Without isakmp lines, listen on IPv6 addresses only
+    #[arg(short = '6')]
+    pub ipv6: bool,
+    /// Set by the program itself when it goes into the background
+    #[arg(long, hide = true)]
+    pub detached: bool,
+    /// Paths.
+    #[command(flatten)]
+    pub places: Places,
+}
+
+/// Look at and steer xfrmd and the kernel's IPsec state
+#[derive(Clone, Debug, Parser)]
+#[command(name = "xfrmctl", version)]
+pub struct ControlArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+    /// Paths.
+    #[command(flatten)]
+    pub places: Places,
+}
+
+/// `xfrmctl`'s subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Action {
+    /// List the SAs of the kernel, with the peer and certificate of those that xfrmd made
+    Sa(Listing),
+    /// List the policies of the kernel
+    Policy(Listing),
+    /// List the peers xfrmd is configured for or talks to
+    Peers(Listing),
+    /// Say whether xfrmd lives, since when, and what it holds
+    Status(Listing),
+    /// Bring up phase 1 with a peer, and wait for it
+    Up {
+        /// Address of the peer, or name of its remote block
+        peer: String,
+        /// Give up after this many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
+    },
+    /// Take down everything with a peer, telling it
+    #[command(group(ArgGroup::new("whom").required(true).args(["peer", "all"])))]
+    Down {
+        /// Address of the peer, or name of its remote block
+        peer: Option<String>,
+        /// Every peer
+        #[arg(long)]
+        all: bool,
+    },
+    /// Read the configuration again
+    Reload,
+    /// Revoke a certificate: refuse it from now on and cut every SA that rests on it
+    #[command(group(ArgGroup::new("which").required(true).args(["serial", "cert"])))]
+    Revoke {
+        /// What to revoke
+        #[command(flatten)]
+        which: Which,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a certificate off the deny list
+    #[command(group(ArgGroup::new("which").required(true).args(["serial", "cert"])))]
+    Unrevoke {
+        /// What to forgive
+        #[command(flatten)]
+        which: Which,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the deny list
+    Revoked(Listing),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+/// How a listing is printed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Listing {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A certificate named on the command line.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Which {
+    /// Serial number, decimal or 0x hexadecimal, of any size
+    #[arg(long, value_name = "N")]
+    pub serial: Option<String>,
+    /// The certificate itself, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Certificate of the issuer; needed when several issuers are known and none of them stands out
+    #[arg(long, value_name = "CERT")]
+    pub issuer: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        DaemonArgs::command().debug_assert();
+        ControlArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn racoons_options_mean_what_they_meant() {
+        let args = DaemonArgs::try_parse_from(["racoon", "-Fddf", "/tmp/x.conf", "-l", "log", "-p", "5500"]).unwrap();
+        assert!(args.foreground);
+        assert_eq!(args.debug, 2);
+        assert_eq!(args.config, PathBuf::from("/tmp/x.conf"));
+        assert_eq!(args.log_file, Some(PathBuf::from("log")));
+        assert_eq!(args.port, 5500);
+        assert!(DaemonArgs::try_parse_from(["racoon", "-Z"]).is_err());
+        assert!(DaemonArgs::try_parse_from(["racoon", "leftover"]).is_err());
+    }
+
+    #[test]
+    fn down_wants_exactly_one_target() {
+        assert!(ControlArgs::try_parse_from(["xfrmctl", "down"]).is_err());
+        assert!(ControlArgs::try_parse_from(["xfrmctl", "down", "192.0.2.1", "--all"]).is_err());
+        assert!(ControlArgs::try_parse_from(["xfrmctl", "down", "--all"]).is_ok());
+    }
+
+    #[test]
+    fn revoke_wants_exactly_one_certificate() {
+        assert!(ControlArgs::try_parse_from(["xfrmctl", "revoke"]).is_err());
+        assert!(ControlArgs::try_parse_from(["xfrmctl", "revoke", "--serial", "7", "--cert", "c"]).is_err());
+        assert!(ControlArgs::try_parse_from(["xfrmctl", "revoke", "--serial", "0x7", "--issuer", "ca.crt"]).is_ok());
+    }
+}

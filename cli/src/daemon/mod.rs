@@ -1,0 +1,7 @@
+//! The daemon: everything around the core. Start at [`run`], the loop; [`lower`] is where the core's words and the
+//! kernel's meet.
+
+pub mod addresses;
+pub mod clock;
+pub mod control;
+pub mod udp;

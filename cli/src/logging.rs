@@ -1,0 +1,287 @@
+//! Log lines in racoon's form, to standard error, a file, the journal or syslog.
+//!
+//! `2026-11-24 06:33:51: [192.0.2.1] INFO: text`; syslog and the journal bring their own time. Everything passes
+//! through [`log`]; what strangers can cause passes [`limit::RateLimit`] first (ATTACKS D-10). Keys have no way in: a
+//! [`policy::model::secret::Secret`] prints its length only.
+
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ike::report::Level;
+use policy::model::daemon::LogLevel;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::civil;
+
+pub mod limit;
+
+/// What the journal and syslog call us: the name that scripts look for.
+pub const IDENT: &str = "racoon";
+
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
+const SYSLOG_SOCKET: &str = "/dev/log";
+
+/// The level from which lines are dropped; a reload may change it.
+static THRESHOLD: AtomicU8 = AtomicU8::new(rank(Level::Info));
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard error.
+    Stderr,
+    /// The end of a file.
+    File(PathBuf),
+    /// The journal if systemd runs one, else syslog.
+    System,
+}
+
+/// Sets up logging for the process.
+///
+/// # Errors
+/// The log file cannot be opened; the journal or syslog socket cannot be reached is none: lines are then dropped until
+/// it can.
+pub fn start(target: &Target, location: WithLocation) -> io::Result<()> {
+    let registry = tracing_subscriber::registry();
+    let sink = match target {
+        Target::Stderr => Sink::Stderr,
+        Target::File(path) => Sink::File(Mutex::new(open(path)?)),
+        Target::System if Path::new(JOURNAL_SOCKET).exists() => {
+            let journal = tracing_journald::layer()?.with_syslog_identifier(IDENT.to_owned());
+            registry.with(journal.with_field_prefix(Some("XFRMD".to_owned()))).try_init().map_err(io::Error::other)?;
+            return Ok(());
+        }
+        Target::System => Sink::Syslog(UnixDatagram::unbound()?),
+    };
+    registry.with(Lines { sink, location }).try_init().map_err(io::Error::other)
+}
+
+/// Does each line name the place in the source (`-L`)?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithLocation {
+    /// Yes.
+    Shown,
+    /// No.
+    Hidden,
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Sets the least important level that is still logged: `log` of the configuration, raised once per `-d`.
+pub fn set_level(configured: LogLevel, raised: u8) {
+    let level = match configured {
+        LogLevel::Error => rank(Level::Error),
+        LogLevel::Warning => rank(Level::Warning),
+        LogLevel::Notify => rank(Level::Notify),
+        LogLevel::Info => rank(Level::Info),
+        LogLevel::Debug | LogLevel::Debug2 => rank(Level::Debug),
+    };
+    // racoon's -d wins over `log`: one is debug already.
+    let level = if raised > 0 { rank(Level::Debug) } else { level };
+    THRESHOLD.store(level, Ordering::Relaxed);
+}
+
+/// Would a line of this level be written? For lines that are dear to make.
+pub fn enabled(level: Level) -> bool {
+    rank(level) <= THRESHOLD.load(Ordering::Relaxed)
+}
+
+/// Writes one line.
+#[track_caller]
+pub fn log(level: Level, peer: Option<SocketAddr>, text: impl Display) {
+    if !enabled(level) {
+        return;
+    }
+    let (name, at) = (name(level), Location::caller());
+    let peer = peer.map(|peer| peer.ip().to_string());
+    let peer = peer.as_deref();
+    match level {
+        Level::Error => tracing::error!(peer, level = name, at = %at, "{text}"),
+        Level::Warning => tracing::warn!(peer, level = name, at = %at, "{text}"),
+        Level::Notify | Level::Info => tracing::info!(peer, level = name, at = %at, "{text}"),
+        Level::Debug => tracing::debug!(peer, level = name, at = %at, "{text}"),
+    }
+}
+
+/// An INFO line.
+#[track_caller]
+pub fn info(text: impl Display) {
+    log(Level::Info, None, text);
+}
+
+/// A WARNING line.
+#[track_caller]
+pub fn warning(text: impl Display) {
+    log(Level::Warning, None, text);
+}
+
+/// An ERROR line.
+#[track_caller]
+pub fn error(text: impl Display) {
+    log(Level::Error, None, text);
+}
+
+const fn rank(level: Level) -> u8 {
+    match level {
+        Level::Error => 0,
+        Level::Warning => 1,
+        Level::Notify => 2,
+        Level::Info => 3,
+        Level::Debug => 4,
+    }
+}
+
+const fn name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERROR",
+        Level::Warning => "WARNING",
+        Level::Notify => "NOTIFY",
+        Level::Info => "INFO",
+        Level::Debug => "DEBUG",
+    }
+}
+
+enum Sink {
+    Stderr,
+    File(Mutex<File>),
+    Syslog(UnixDatagram),
+}
+
+struct Lines {
+    sink: Sink,
+    location: WithLocation,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut parts = Parts::default();
+        event.record(&mut parts);
+        // Lines of libraries carry no level of ours and are not for this log.
+        if parts.level.is_empty() {
+            return;
+        }
+        let body = parts.body(self.location);
+        // A full disk, a closed pipe or a missing syslog must not stop IKE (ATTACKS H-10): the line is lost.
+        let _lost = match &self.sink {
+            Sink::Stderr => io::stderr().lock().write_all(stamped(unix_seconds(), &body).as_bytes()),
+            Sink::File(file) => match file.lock() {
+                Ok(mut file) => file.write_all(stamped(unix_seconds(), &body).as_bytes()),
+                Err(_poisoned) => Ok(()),
+            },
+            Sink::Syslog(socket) => {
+                let line = syslog_line(&parts.level, std::process::id(), &body);
+                socket.send_to(line.as_bytes(), SYSLOG_SOCKET).map(|_octets| ())
+            }
+        };
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn stamped(unix: u64, body: &str) -> String {
+    format!("{}: {body}\n", civil::local(unix))
+}
+
+/// RFC 3164, facility daemon; racoon sends everything but debugging as `info`.
+fn syslog_line(level: &str, pid: u32, body: &str) -> String {
+    const DAEMON: u8 = 3 << 3;
+    let severity = if level.starts_with("DEBUG") { 7 } else { 6 };
+    format!("<{}>{IDENT}[{pid}]: {body}", DAEMON | severity)
+}
+
+#[derive(Default)]
+struct Parts {
+    level: String,
+    peer: Option<String>,
+    text: String,
+    at: String,
+}
+
+impl Parts {
+    /// `[PEER] LEVEL: text`, one line whatever the text holds.
+    fn body(&self, location: WithLocation) -> String {
+        let mut line = String::with_capacity(self.text.len() + 48);
+        if let Some(peer) = &self.peer {
+            line.push('[');
+            line.push_str(peer);
+            line.push_str("] ");
+        }
+        line.push_str(&self.level);
+        line.push_str(": ");
+        if location == WithLocation::Shown {
+            line.push_str(&self.at);
+            line.push_str(": ");
+        }
+        line.extend(self.text.chars().map(|each| if each.is_control() { ' ' } else { each }));
+        line
+    }
+}
+
+impl Visit for Parts {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "level" => value.clone_into(&mut self.level),
+            "peer" => self.peer = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "message" => self.text = format!("{value:?}"),
+            "at" => self.at = format!("{value:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(peer: Option<&str>) -> Parts {
+        Parts {
+            level: "INFO".to_owned(),
+            peer: peer.map(str::to_owned),
+            text: "ISAKMP-SA established\n2026 ERROR: forged".to_owned(),
+            at: "file.rs:1:2".to_owned(),
+        }
+    }
+
+    #[test]
+    fn line_has_racoons_form_and_stays_one_line() {
+        assert_eq!(
+            parts(Some("192.0.2.1")).body(WithLocation::Hidden),
+            "[192.0.2.1] INFO: ISAKMP-SA established 2026 ERROR: forged"
+        );
+        assert_eq!(
+            parts(None).body(WithLocation::Shown),
+            "INFO: file.rs:1:2: ISAKMP-SA established 2026 ERROR: forged"
+        );
+        let line = stamped(0, "INFO: x");
+        assert!(line.ends_with(": INFO: x\n"), "{line}");
+        assert_eq!(line.len(), "1970-01-01 00:00:00: INFO: x\n".len());
+    }
+
+    #[test]
+    fn syslog_line_is_of_facility_daemon() {
+        assert_eq!(syslog_line("INFO", 7, "INFO: x"), "<30>racoon[7]: INFO: x");
+        assert_eq!(syslog_line("DEBUG", 7, "DEBUG: x"), "<31>racoon[7]: DEBUG: x");
+    }
+}
