@@ -1,3 +1,6 @@
 //! The words of IPsec policy, and the grammars that produce them.
 #![forbid(unsafe_code)]
+pub mod diagnostic;
 pub mod model;
+pub mod racoon;
+pub mod span;

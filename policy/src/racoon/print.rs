@@ -1,0 +1,256 @@
+//! A resolved configuration back to text: what `racoon -C` prints. Every default is written out, so that the text says
+//! all there is to say, and reading it again gives the same configuration.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::model::addr::AddrPort;
+use crate::model::algorithm::{Hash, SizedCipher};
+use crate::model::daemon::{DaemonConfig, Listen, LogLevel};
+use crate::model::identity::{ConfiguredId, Identity, MyIdentifier, PeersIdentifier};
+use crate::model::lifetime::Lifetime;
+use crate::model::proposal::{Phase1Proposal, ProposalCheck};
+use crate::model::remote::{ExchangeMode, Rekey, Remote, RemoteSelector, Timers};
+use crate::model::sainfo::{Sainfo, SainfoId};
+
+/// Prints a configuration as a racoon.conf.
+#[derive(Clone, Copy, Debug)]
+pub struct Printed<'a>(pub &'a DaemonConfig);
+
+impl Display for Printed<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        let paths = [
+            ("pre_shared_key", &config.psk_file),
+            ("certificate", &config.certificate_dir),
+            ("script", &config.script_dir),
+            ("pidfile", &config.pid_file),
+        ];
+        for (kind, path) in paths {
+            if let Some(path) = path {
+                writeln!(f, "path {kind} \"{path}\";")?;
+            }
+        }
+        writeln!(f, "log {};", log_level(config.log))?;
+        listen(f, &config.listen)?;
+        timers(f, &config.timers)?;
+        for entry in &config.remotes {
+            remote(f, entry)?;
+        }
+        for entry in &config.sainfos {
+            sainfo(f, entry)?;
+        }
+        Ok(())
+    }
+}
+
+fn log_level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warning => "warning",
+        LogLevel::Notify => "notify",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Debug2 => "debug2",
+    }
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+fn written(at: AddrPort) -> String {
+    at.port.map_or_else(|| at.addr.to_string(), |port| format!("{}[{port}]", at.addr))
+}
+
+fn listen(f: &mut Formatter<'_>, listen: &Listen) -> fmt::Result {
+    if *listen == Listen::default() {
+        return Ok(());
+    }
+    writeln!(f, "listen {{")?;
+    for at in &listen.isakmp {
+        writeln!(f, "\tisakmp {};", written(*at))?;
+    }
+    for at in &listen.isakmp_natt {
+        writeln!(f, "\tisakmp_natt {};", written(*at))?;
+    }
+    if listen.strict_address {
+        writeln!(f, "\tstrict_address;")?;
+    }
+    match &listen.admin_socket {
+        None => {}
+        Some(None) => writeln!(f, "\tadminsock disabled;")?,
+        Some(Some(socket)) => {
+            write!(f, "\tadminsock \"{}\"", socket.path)?;
+            if let (Some((owner, group)), Some(mode)) = (&socket.owner, socket.mode) {
+                write!(f, " \"{owner}\" \"{group}\" {mode:04o}")?;
+            }
+            writeln!(f, ";")?;
+        }
+    }
+    writeln!(f, "}}")
+}
+
+fn timers(f: &mut Formatter<'_>, timers: &Timers) -> fmt::Result {
+    writeln!(f, "timer {{")?;
+    writeln!(f, "\tcounter {};", timers.counter)?;
+    writeln!(f, "\tinterval {} sec;", timers.interval.as_secs())?;
+    writeln!(f, "\tpersend {};", timers.persend)?;
+    writeln!(f, "\tphase1 {} sec;", timers.phase1.as_secs())?;
+    writeln!(f, "\tphase2 {} sec;", timers.phase2.as_secs())?;
+    writeln!(f, "\tnatt_keepalive {} sec;", timers.natt_keepalive.as_secs())?;
+    writeln!(f, "}}")
+}
+
+fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
+    match &remote.selector {
+        // A name differs from what its block is for only where it was given in quotes.
+        RemoteSelector::Anonymous if remote.name == "anonymous" => writeln!(f, "remote anonymous {{")?,
+        RemoteSelector::Address(at) if remote.name == written(*at) => writeln!(f, "remote {} {{", remote.name)?,
+        selector => {
+            writeln!(f, "remote \"{}\" {{", remote.name)?;
+            if let RemoteSelector::Address(at) = selector {
+                writeln!(f, "\tremote_address {};", written(*at))?;
+            }
+        }
+    }
+    let modes: Vec<&str> = remote.exchange_modes.iter().map(|mode| exchange_mode(*mode)).collect();
+    writeln!(f, "\texchange_mode {};", modes.join(", "))?;
+    writeln!(f, "\tmy_identifier {};", my_identifier(&remote.my_identifier))?;
+    for identifier in &remote.peers_identifiers {
+        writeln!(f, "\tpeers_identifier {};", peers_identifier(identifier))?;
+    }
+    writeln!(f, "\tverify_identifier {};", on_off(remote.verify_identifier))?;
+    if let Some(files) = &remote.certificate {
+        writeln!(f, "\tcertificate_type x509 \"{}\" \"{}\";", files.certificate, files.key)?;
+    }
+    if let Some(file) = &remote.ca_file {
+        writeln!(f, "\tca_type x509 \"{file}\";")?;
+    }
+    if let Some(file) = &remote.peers_certfile {
+        writeln!(f, "\tpeers_certfile x509 \"{file}\";")?;
+    }
+    let switches = [
+        ("verify_cert", remote.verify_cert),
+        ("send_cert", remote.send_cert),
+        ("send_cr", remote.send_cr),
+        ("match_empty_cr", remote.match_empty_cr),
+        ("passive", remote.passive),
+        ("initial_contact", remote.initial_contact),
+        ("sha256_96", remote.sha256_96),
+    ];
+    for (name, on) in switches {
+        writeln!(f, "\t{name} {};", on_off(on))?;
+    }
+    writeln!(f, "\tnonce_size {};", remote.nonce_size)?;
+    writeln!(f, "\tproposal_check {};", proposal_check(remote.proposal_check))?;
+    writeln!(f, "\trekey {};", rekey(remote.rekey))?;
+    writeln!(f, "\tph1id {};", remote.ph1id)?;
+    for entry in &remote.proposals {
+        proposal(f, entry)?;
+    }
+    writeln!(f, "}}")
+}
+
+fn exchange_mode(mode: ExchangeMode) -> &'static str {
+    match mode {
+        ExchangeMode::Main => "main",
+        ExchangeMode::Aggressive => "aggressive",
+    }
+}
+
+fn proposal_check(check: ProposalCheck) -> &'static str {
+    match check {
+        ProposalCheck::Obey => "obey",
+        ProposalCheck::Strict => "strict",
+        ProposalCheck::Claim => "claim",
+        ProposalCheck::Exact => "exact",
+    }
+}
+
+fn rekey(rekey: Rekey) -> &'static str {
+    match rekey {
+        Rekey::On => "on",
+        Rekey::Off => "off",
+        Rekey::Force => "force",
+    }
+}
+
+fn configured_id(id: &ConfiguredId) -> String {
+    match id {
+        ConfiguredId::Address(addr) => format!("address {addr}"),
+        ConfiguredId::Subnet(net) => format!("subnet {net}"),
+        ConfiguredId::Fqdn(name) => format!("fqdn \"{name}\""),
+        ConfiguredId::UserFqdn(name) => format!("user_fqdn \"{name}\""),
+        ConfiguredId::KeyId(octets) => format!("keyid tag \"{}\"", String::from_utf8_lossy(octets)),
+        ConfiguredId::Asn1Dn(name) => format!("asn1dn \"{name}\""),
+    }
+}
+
+fn my_identifier(identifier: &MyIdentifier) -> String {
+    match identifier {
+        MyIdentifier::LocalAddress => "address".to_owned(),
+        MyIdentifier::CertificateSubject => "asn1dn".to_owned(),
+        MyIdentifier::Value(value) => configured_id(value),
+        MyIdentifier::KeyIdFile(file) => format!("keyid file \"{file}\""),
+    }
+}
+
+fn peers_identifier(identifier: &PeersIdentifier) -> String {
+    identifier.value.as_ref().map_or_else(|| identifier.kind.to_string(), configured_id)
+}
+
+fn cipher(cipher: SizedCipher) -> String {
+    let name = cipher.cipher.facts().racoon;
+    cipher.key_bits.map_or_else(|| name.to_owned(), |bits| format!("{name} {bits}"))
+}
+
+fn lifetime(lifetime: Lifetime) -> String {
+    format!("lifetime time {} sec;", lifetime.time.as_secs())
+}
+
+fn proposal(f: &mut Formatter<'_>, proposal: &Phase1Proposal) -> fmt::Result {
+    writeln!(f, "\tproposal {{")?;
+    writeln!(f, "\t\tencryption_algorithm {};", cipher(proposal.cipher))?;
+    writeln!(f, "\t\thash_algorithm {};", proposal.hash.facts().racoon)?;
+    writeln!(f, "\t\tauthentication_method {};", proposal.auth.racoon_name())?;
+    writeln!(f, "\t\tdh_group {};", proposal.group.racoon_name())?;
+    writeln!(f, "\t\t{}", lifetime(proposal.lifetime))?;
+    writeln!(f, "\t}}")
+}
+
+fn sainfo_id(id: &SainfoId) -> String {
+    let SainfoId::Selector { id, protocol, port } = id else { return "anonymous".to_owned() };
+    let port = if *port == 0 { "any".to_owned() } else { port.to_string() };
+    let protocol = if protocol.is_any() { "any".to_owned() } else { protocol.0.to_string() };
+    match id {
+        Identity::Address(addr) => format!("address {addr}[{port}] {protocol}"),
+        Identity::Subnet(net) => format!("subnet {net}[{port}] {protocol}"),
+        Identity::Range(first, last) => format!("address {first}-{last}[{port}] {protocol}"),
+        // The grammar makes no others.
+        Identity::Fqdn(_) | Identity::UserFqdn(_) | Identity::KeyId(_) | Identity::Asn1Dn(_) => id.kind().to_string(),
+    }
+}
+
+fn sainfo(f: &mut Formatter<'_>, sainfo: &Sainfo) -> fmt::Result {
+    write!(f, "sainfo {} {}", sainfo_id(&sainfo.local), sainfo_id(&sainfo.remote))?;
+    if let Some(from) = &sainfo.from {
+        write!(f, " from {}", peers_identifier(from))?;
+    }
+    writeln!(f, " {{")?;
+    if let Some(group) = sainfo.pfs_group {
+        writeln!(f, "\tpfs_group {};", group.racoon_name())?;
+    }
+    writeln!(f, "\t{}", lifetime(sainfo.lifetime))?;
+    let ciphers: Vec<String> = sainfo.ciphers.iter().map(|entry| cipher(*entry)).collect();
+    writeln!(f, "\tencryption_algorithm {};", ciphers.join(", "))?;
+    let integrity: Vec<&str> = sainfo.integrity.iter().map(|entry| integrity_name(*entry)).collect();
+    writeln!(f, "\tauthentication_algorithm {};", integrity.join(", "))?;
+    if sainfo.remote_id != 0 {
+        writeln!(f, "\tremoteid {};", sainfo.remote_id)?;
+    }
+    writeln!(f, "}}")
+}
+
+fn integrity_name(integrity: Option<Hash>) -> &'static str {
+    integrity.map_or("non_auth", |hash| hash.facts().racoon_hmac)
+}

@@ -1,0 +1,277 @@
+//! Algorithm names of racoon.conf, judged: weak ones work with a warning that names the line, broken ones are refused,
+//! and those that this build does not negotiate say so.
+
+use super::super::args::{Args, one_of};
+use super::super::ast::Arg;
+use super::super::token::TokenKind;
+use super::Resolver;
+use crate::diagnostic::Diagnostic;
+use crate::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, Strength};
+use crate::span::Span;
+
+/// Which phase an algorithm is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A `proposal`.
+    One,
+    /// A `sainfo`.
+    Two,
+}
+
+const PHASE1_CIPHERS: &[(&str, Cipher)] = &[
+    ("aes", Cipher::Aes),
+    ("rijndael", Cipher::Aes),
+    ("3des", Cipher::TripleDes),
+    ("camellia", Cipher::Camellia),
+    ("cast128", Cipher::Cast128),
+    ("blowfish", Cipher::Blowfish),
+    ("des", Cipher::Des),
+];
+
+const PHASE2_CIPHERS: &[(&str, Cipher)] = &[
+    ("aes", Cipher::Aes),
+    ("rijndael", Cipher::Aes),
+    ("3des", Cipher::TripleDes),
+    ("null_enc", Cipher::Null),
+    ("null", Cipher::Null),
+    ("camellia", Cipher::Camellia),
+    ("twofish", Cipher::Twofish),
+    ("cast128", Cipher::Cast128),
+    ("blowfish", Cipher::Blowfish),
+    ("des", Cipher::Des),
+];
+
+/// Ciphers racoon knows and no table of ours has a row for.
+const OTHER_CIPHERS: &[&str] = &["idea", "rc5", "rc4", "des_iv64", "des_iv32", "3idea"];
+
+const HASHES: &[(&str, Hash)] = &[
+    ("sha256", Hash::Sha256),
+    ("sha2_256", Hash::Sha256),
+    ("sha384", Hash::Sha384),
+    ("sha2_384", Hash::Sha384),
+    ("sha512", Hash::Sha512),
+    ("sha2_512", Hash::Sha512),
+    ("sha1", Hash::Sha1),
+    ("md5", Hash::Md5),
+];
+
+const INTEGRITY: &[(&str, Option<Hash>)] = &[
+    ("hmac_sha256", Some(Hash::Sha256)),
+    ("hmac_sha2_256", Some(Hash::Sha256)),
+    ("hmac_sha384", Some(Hash::Sha384)),
+    ("hmac_sha2_384", Some(Hash::Sha384)),
+    ("hmac_sha512", Some(Hash::Sha512)),
+    ("hmac_sha2_512", Some(Hash::Sha512)),
+    ("hmac_sha1", Some(Hash::Sha1)),
+    ("hmac_md5", Some(Hash::Md5)),
+    ("non_auth", None),
+];
+
+const AUTH_METHODS: &[(&str, Option<AuthMethod>)] = &[
+    ("rsasig", Some(AuthMethod::RsaSignature)),
+    ("pre_shared_key", Some(AuthMethod::PreSharedKey)),
+    ("dsssig", None),
+    ("rsaenc", None),
+    ("gssapi_krb", None),
+    ("hybrid_rsa_server", None),
+    ("hybrid_rsa_client", None),
+    ("hybrid_dss_server", None),
+    ("hybrid_dss_client", None),
+    ("xauth_psk_server", None),
+    ("xauth_psk_client", None),
+    ("xauth_rsa_server", None),
+    ("xauth_rsa_client", None),
+];
+
+impl Resolver<'_> {
+    /// cipher := NAME [ NUMBER ], the number being the key length in bits; also glued to the name or behind a `_`, as
+    /// racoon happens to read it. Without a number a variable-key cipher takes its default length.
+    pub(super) fn cipher(&mut self, args: &mut Args<'_>, phase: Phase) -> Option<SizedCipher> {
+        let table = if phase == Phase::One { PHASE1_CIPHERS } else { PHASE2_CIPHERS };
+        let words: Vec<&str> = table.iter().map(|(word, _)| *word).collect();
+        let Some(arg) = args.peek().filter(|arg| arg.kind == TokenKind::Word) else {
+            args.wrong(&one_of(&words), self.diagnostics);
+            return None;
+        };
+        let exact = table.iter().find(|(word, _)| *word == arg.text);
+        let stem = arg.text.trim_end_matches(|ch: char| ch.is_ascii_digit());
+        let glued = table.iter().find(|(word, _)| *word == stem.trim_end_matches('_'));
+        let (&(name, cipher), glued_bits) = match (exact, glued) {
+            (Some(row), _) => (row, None),
+            (None, Some(row)) => (row, arg.text.get(stem.len()..)),
+            (None, None) => {
+                self.unknown_cipher(args, arg, &words);
+                return None;
+            }
+        };
+        args.bump();
+        let bits = match glued_bits {
+            Some(bits) => Some((bits.parse().unwrap_or(u64::MAX), arg.span)),
+            None => args.optional_number(),
+        };
+        let facts = cipher.facts();
+        let span = bits.map_or(arg.span, |(_, behind)| arg.span.to(behind));
+        if !self.judge(name, facts.strength, facts.supported, cipher_reason(cipher), span) {
+            args.give_up();
+            return None;
+        }
+        let key_bits = self.key_bits(cipher, name, bits);
+        if key_bits.is_none() {
+            args.give_up();
+        }
+        key_bits.map(|key_bits| SizedCipher { cipher, key_bits })
+    }
+
+    fn unknown_cipher(&mut self, args: &mut Args<'_>, arg: &Arg, words: &[&str]) {
+        if OTHER_CIPHERS.contains(&arg.text.as_str()) {
+            self.judge(&arg.text, Strength::Strong, false, "", arg.span);
+            args.give_up();
+        } else {
+            let message = format!("{} is no cipher of `{}`", arg.quoted(), args.name());
+            self.diagnostics.push(
+                Diagnostic::error(arg.span, message)
+                    .found(&arg.text)
+                    .expected(one_of(words))
+                    .suggest(&arg.text, words.iter().copied()),
+            );
+            args.give_up();
+        }
+    }
+
+    /// The key length of `cipher`; the outer `None` after an error.
+    #[allow(clippy::option_option)]
+    fn key_bits(&mut self, cipher: Cipher, name: &str, written: Option<(u64, Span)>) -> Option<Option<u16>> {
+        let facts = cipher.facts();
+        match written {
+            None if facts.variable_key => Some(facts.key_bits.first().copied()),
+            None => Some(None),
+            Some((bits, span)) if !facts.variable_key => {
+                self.diagnostics.push(
+                    Diagnostic::error(span, format!("`{name}` takes no key length"))
+                        .found(bits.to_string())
+                        .expected("`;`"),
+                );
+                None
+            }
+            Some((bits, span)) => {
+                let legal = facts.key_bits.iter().copied().find(|legal| u64::from(*legal) == bits);
+                if legal.is_none() {
+                    let lengths: Vec<String> = facts.key_bits.iter().map(ToString::to_string).collect();
+                    let lengths: Vec<&str> = lengths.iter().map(String::as_str).collect();
+                    let message = format!("`{name}` has no keys of {bits} bits");
+                    self.diagnostics.push(Diagnostic::error(span, message).expected(one_of(&lengths)));
+                }
+                legal.map(Some)
+            }
+        }
+    }
+
+    /// hash := NAME
+    pub(super) fn hash(&mut self, args: &mut Args<'_>) -> Option<Hash> {
+        let span = args.peek().map_or(args.name_span(), |arg| arg.span);
+        let hash = args.choice(HASHES, self.diagnostics)?;
+        let facts = hash.facts();
+        self.judge(facts.racoon, facts.strength, true, hash_reason(hash), span).then_some(hash)
+    }
+
+    /// integrity := NAME; the inner `None` is `non_auth`.
+    #[allow(clippy::option_option)]
+    pub(super) fn integrity(&mut self, args: &mut Args<'_>) -> Option<Option<Hash>> {
+        let span = args.peek().map_or(args.name_span(), |arg| arg.span);
+        let integrity = args.choice(INTEGRITY, self.diagnostics)?;
+        match integrity {
+            Some(hash) => {
+                let facts = hash.facts();
+                self.judge(facts.racoon_hmac, facts.strength, true, hash_reason(hash), span);
+            }
+            None => {
+                let why = "packets can be forged and changed unseen (RFC 8221 section 4)";
+                self.judge("non_auth", Strength::Weak, true, why, span);
+            }
+        }
+        Some(integrity)
+    }
+
+    /// auth method := NAME
+    pub(super) fn auth_method(&mut self, args: &mut Args<'_>) -> Option<AuthMethod> {
+        let arg = args.peek();
+        let method = args.choice(AUTH_METHODS, self.diagnostics)?;
+        if let (None, Some(arg)) = (method, arg) {
+            self.judge(&arg.text, Strength::Strong, false, "", arg.span);
+            args.give_up();
+        }
+        method
+    }
+
+    /// group := `modpN` | NUMBER
+    pub(super) fn group(&mut self, args: &mut Args<'_>) -> Option<Group> {
+        let legal = "a group: 14 to 18, or `modp2048` to `modp8192`";
+        let Some(arg) = args.peek().filter(|arg| arg.kind == TokenKind::Word) else {
+            args.wrong(legal, self.diagnostics);
+            return None;
+        };
+        let by_name = Group::ALL.into_iter().find(|group| group.racoon_name() == arg.text);
+        let Some(group) = by_name.or_else(|| arg.text.parse().ok().and_then(Group::from_number)) else {
+            if matches!(arg.text.as_str(), "3" | "4") {
+                let message =
+                    format!("group {} (an elliptic curve over a binary field) is refused as broken", arg.text);
+                self.diagnostics.push(Diagnostic::error(arg.span, message).expected(legal));
+                args.give_up();
+            } else {
+                args.wrong(legal, self.diagnostics);
+            }
+            return None;
+        };
+        args.bump();
+        let name = format!("{} (group {})", group.racoon_name(), group.number());
+        self.judge(&name, group.strength(), true, group_reason(group), arg.span).then_some(group)
+    }
+
+    /// May `name` be used? A weak one with a warning, a broken or unsupported one not.
+    fn judge(&mut self, name: &str, strength: Strength, supported: bool, why: &str, span: Span) -> bool {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        if strength == Strength::Broken {
+            self.diagnostics.push(
+                Diagnostic::error(span, format!("{name} is broken and refused{why}"))
+                    .hint("both peers must change; aes, sha256 and group 14 are understood by every racoon since 0.8"),
+            );
+            false
+        } else if !supported {
+            self.diagnostics.push(Diagnostic::error(span, format!("{name} is not supported yet")).found(name));
+            false
+        } else {
+            if strength == Strength::Weak {
+                self.diagnostics.warning(span, format!("{name} is weak, and used because this line says so{why}"));
+            }
+            true
+        }
+    }
+}
+
+fn cipher_reason(cipher: Cipher) -> &'static str {
+    match cipher {
+        Cipher::Des => "its 56-bit key can be searched in a day",
+        Cipher::TripleDes | Cipher::Blowfish | Cipher::Cast128 => {
+            "64-bit blocks repeat within some gigabytes (RFC 8221 section 5)"
+        }
+        Cipher::Null => "nothing is encrypted",
+        _ => "",
+    }
+}
+
+fn hash_reason(hash: Hash) -> &'static str {
+    match hash {
+        Hash::Md5 => "collisions take seconds",
+        Hash::Sha1 => "collisions have been shown",
+        _ => "",
+    }
+}
+
+fn group_reason(group: Group) -> &'static str {
+    match group {
+        Group::Modp768 => "its discrete logarithms have been computed in public; it is never negotiated",
+        Group::Modp1024 => "its discrete logarithms are within reach of a state (RFC 8247 section 2.4)",
+        Group::Modp1536 => "below the strength of AES-128 (RFC 8247 section 2.4)",
+        _ => "",
+    }
+}

@@ -1,0 +1,561 @@
+//! `remote`: peers, with inheritance and defaults.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Duration;
+
+use super::super::args::Args;
+use super::super::ast::Statement;
+use super::super::token::TokenKind;
+use super::proposal::ProposalDraft;
+use super::{Reasons, Resolver, Seen, reason};
+use crate::diagnostic::Diagnostic;
+use crate::model::addr::AddrPort;
+use crate::model::algorithm::AuthMethod;
+use crate::model::identity::MyIdentifier;
+use crate::model::lifetime::DEFAULT_LIFETIME;
+use crate::model::proposal::ProposalCheck;
+use crate::model::remote::{CertificateFiles, ExchangeMode, Rekey, Remote, RemoteSelector};
+use crate::span::Span;
+
+/// Every directive of a `remote` block.
+const KNOWN: &[&str] = &[
+    "remote_address",
+    "exchange_mode",
+    "doi",
+    "situation",
+    "my_identifier",
+    "peers_identifier",
+    "verify_identifier",
+    "certificate_type",
+    "ca_type",
+    "peers_certfile",
+    "verify_cert",
+    "send_cert",
+    "send_cr",
+    "match_empty_cr",
+    "nonce_size",
+    "passive",
+    "ike_frag",
+    "esp_frag",
+    "script",
+    "mode_cfg",
+    "weak_phase1_check",
+    "generate_policy",
+    "support_proxy",
+    "initial_contact",
+    "nat_traversal",
+    "dpd",
+    "dpd_delay",
+    "dpd_retry",
+    "dpd_maxfail",
+    "rekey",
+    "ph1id",
+    "proposal_check",
+    "lifetime",
+    "xauth_login",
+    "proposal",
+    "sha256_96",
+];
+
+/// Directives that may not be given twice in one block, as in racoon.
+const SINGLE: &[&str] = &["certificate_type", "ca_type", "peers_certfile", "remote_address"];
+/// Directives that add up.
+const REPEATABLE: &[&str] = &["peers_identifier", "proposal", "script"];
+
+/// Directives that need a feature xfrmd lacks.
+const NOT_YET: Reasons = &[("script", "hook scripts are not run"), ("xauth_login", "there is no XAuth")];
+
+/// Whom a block is for, as `inherit` names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Anonymous,
+    Address(AddrPort),
+    Name(String),
+}
+
+/// A block whose defaults may still be overridden by an heir.
+#[derive(Clone, Debug)]
+struct Draft {
+    remote: Remote,
+    proposals: Vec<ProposalDraft>,
+    lifetime: Duration,
+    /// `remote_address`, in named blocks.
+    address: Option<AddrPort>,
+}
+
+/// The blocks read so far, in file order.
+#[derive(Default)]
+pub(super) struct Drafts {
+    list: Vec<Draft>,
+    by_key: HashMap<Key, usize>,
+}
+
+impl Drafts {
+    /// The blocks as they were meant.
+    pub(super) fn finish(self) -> Vec<Remote> {
+        self.list.into_iter().map(Draft::finish).collect()
+    }
+}
+
+impl Draft {
+    fn new() -> Self {
+        let remote = Remote {
+            name: String::new(),
+            selector: RemoteSelector::Anonymous,
+            exchange_modes: Vec::new(),
+            my_identifier: MyIdentifier::LocalAddress,
+            peers_identifiers: Vec::new(),
+            verify_identifier: false,
+            certificate: None,
+            ca_file: None,
+            peers_certfile: None,
+            verify_cert: true,
+            send_cert: true,
+            send_cr: true,
+            match_empty_cr: false,
+            nonce_size: 16,
+            passive: false,
+            initial_contact: true,
+            proposal_check: ProposalCheck::default(),
+            proposals: Vec::new(),
+            rekey: Rekey::default(),
+            ph1id: 0,
+            sha256_96: false,
+        };
+        Self { remote, proposals: Vec::new(), lifetime: DEFAULT_LIFETIME, address: None }
+    }
+
+    fn finish(self) -> Remote {
+        let proposals = self.proposals.into_iter().map(|proposal| proposal.finish(self.lifetime)).collect();
+        Remote { proposals, ..self.remote }
+    }
+}
+
+impl Resolver<'_> {
+    /// remote := `remote` peer [ `inherit` peer ] ( `{` directive* `}` | `;` )
+    pub(super) fn remote(&mut self, args: &mut Args<'_>) {
+        let Some((key, span)) = self.peer(args) else { return };
+        let mut draft = Draft::new();
+        if args.bump_word("inherit") {
+            let Some(parent) = self.parent(&key, args) else { return };
+            draft = parent;
+            draft.address = None;
+        } else if args.statement.body.is_none() && args.peek().is_none() {
+            args.block(self.diagnostics);
+            return;
+        }
+        let errors = self.diagnostics.errors();
+        if args.statement.body.is_some()
+            && let Some(body) = args.block(self.diagnostics)
+        {
+            self.remote_body(&key, &mut draft, body);
+        }
+        if self.diagnostics.errors() == errors {
+            self.check_remote(&draft, args.name_span());
+        }
+        draft.remote.name = key.name();
+        draft.remote.selector = match (&key, draft.address) {
+            (Key::Address(at), _) => RemoteSelector::Address(*at),
+            (_, Some(at)) => RemoteSelector::Address(at),
+            _ => RemoteSelector::Anonymous,
+        };
+        self.add_draft(key, draft, span);
+    }
+
+    /// peer := `anonymous` [port] | ADDR [port] | STRING
+    fn peer(&mut self, args: &mut Args<'_>) -> Option<(Key, Span)> {
+        let span = args.peek().map_or(args.name_span(), |arg| arg.span);
+        if args.peek().is_some_and(|arg| arg.kind == TokenKind::Str) {
+            let name = args.string("a name", self.diagnostics)?;
+            return Some((Key::Name(name.text.clone()), span));
+        }
+        if args.bump_word("anonymous") {
+            if args.port(self.diagnostics)?.is_some() {
+                self.diagnostics
+                    .warning(span, "the port of an anonymous peer has no effect: peers are told apart by address");
+            }
+            return Some((Key::Anonymous, span));
+        }
+        let Some(arg) = args.peek().filter(|arg| arg.kind == TokenKind::Word) else {
+            args.wrong("an address, `anonymous` or a name in quotes", self.diagnostics);
+            return None;
+        };
+        if !arg.text.starts_with(|ch: char| ch.is_ascii_hexdigit() || ch == ':') {
+            args.wrong("an address, `anonymous` or a name in quotes", self.diagnostics);
+            return None;
+        }
+        let (addr, _) = args.address(self.diagnostics)?;
+        let port = args.port(self.diagnostics)?;
+        Some((Key::Address(AddrPort { addr, port }), span))
+    }
+
+    /// The block behind `inherit`: one above, of the same kind. (racoon refuses `inherit anonymous` although its own
+    /// sample has it; here it works, for every kind.)
+    fn parent(&mut self, heir: &Key, args: &mut Args<'_>) -> Option<Draft> {
+        let (key, span) = self.peer(args)?;
+        let found = self.remotes.by_key.get(&key).and_then(|index| self.remotes.list.get(*index));
+        let same_kind = key == Key::Anonymous || std::mem::discriminant(&key) == std::mem::discriminant(heir);
+        if found.is_none() || !same_kind {
+            let message = match found {
+                None => format!("no `remote {}` above to inherit from", key.quoted()),
+                Some(_) => "an address inherits from an address, a name from a name".to_owned(),
+            };
+            self.diagnostics.error(span, message);
+            args.give_up();
+            return None;
+        }
+        found.cloned()
+    }
+
+    fn add_draft(&mut self, key: Key, draft: Draft, span: Span) {
+        let quoted = key.quoted();
+        let is_name = matches!(key, Key::Name(_));
+        match self.remotes.by_key.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(self.remotes.list.len());
+            }
+            Entry::Occupied(_) if is_name => self.diagnostics.error(span, format!("a second `remote {quoted}`")),
+            Entry::Occupied(_) => {
+                self.diagnostics.warning(span, format!("a second `remote {quoted}`: the first one is used"));
+            }
+        }
+        self.remotes.list.push(draft);
+    }
+
+    /// What no single directive can be blamed for.
+    fn check_remote(&mut self, draft: &Draft, span: Span) {
+        let remote = &draft.remote;
+        if remote.exchange_modes.is_empty() {
+            self.diagnostics
+                .push(Diagnostic::error(span, "this `remote` lacks `exchange_mode`").hint("add `exchange_mode main;`"));
+        }
+        if draft.proposals.is_empty() {
+            self.diagnostics
+                .push(Diagnostic::error(span, "this `remote` lacks a `proposal`").hint("add `proposal { … }`"));
+        }
+        if remote.my_identifier == MyIdentifier::CertificateSubject && remote.certificate.is_none() {
+            self.diagnostics.push(
+                Diagnostic::error(span, "`my_identifier asn1dn` takes the name from a certificate, and there is none")
+                    .hint("add `certificate_type x509 \"CERT\" \"KEY\";`, or write the name behind `asn1dn`"),
+            );
+        }
+        for proposal in &draft.proposals {
+            match proposal.auth {
+                AuthMethod::RsaSignature if remote.certificate.is_none() => self.diagnostics.push(
+                    Diagnostic::warning(proposal.span, "`rsasig` without a certificate of our own cannot succeed")
+                        .hint("add `certificate_type x509 \"CERT\" \"KEY\";` to the `remote`"),
+                ),
+                AuthMethod::PreSharedKey if self.config.psk_file.is_none() => self.diagnostics.push(
+                    Diagnostic::warning(
+                        proposal.span,
+                        "`pre_shared_key` without `path pre_shared_key` above cannot succeed",
+                    )
+                    .hint("add `path pre_shared_key \"/etc/racoon/psk.txt\";`"),
+                ),
+                _ => {}
+            }
+        }
+        if remote.verify_identifier && remote.peers_identifiers.is_empty() {
+            self.diagnostics
+                .warning(span, "`verify_identifier on` without `peers_identifier`: any identity is accepted");
+        }
+        if !remote.verify_cert && draft.proposals.iter().any(|proposal| proposal.auth == AuthMethod::RsaSignature) {
+            self.diagnostics.warning(span, "`verify_cert off`: anyone with any certificate is accepted as this peer");
+        }
+    }
+
+    fn remote_body(&mut self, key: &Key, draft: &mut Draft, body: &[Statement]) {
+        let mut seen = Seen::default();
+        for statement in body {
+            // Commas mean nothing in a `remote` block.
+            let mut statement = statement.clone();
+            statement.args.retain(|arg| arg.kind != TokenKind::Comma);
+            self.each(std::slice::from_ref(&statement), |resolver, args| {
+                resolver.remote_directive(key, draft, &mut seen, args);
+            });
+        }
+    }
+
+    fn remote_directive(&mut self, key: &Key, draft: &mut Draft, seen: &mut Seen, args: &mut Args<'_>) {
+        let name = args.name();
+        if !KNOWN.contains(&name) {
+            self.unknown_in_remote(args);
+            return;
+        }
+        if let Some(why) = reason(NOT_YET, name) {
+            self.not_supported_yet(args, why);
+            return;
+        }
+        let first_proposal = name == "proposal" && !seen.has("proposal");
+        let inherits_ids = name == "peers_identifier" && !seen.has(name) && !draft.remote.peers_identifiers.is_empty();
+        if REPEATABLE.contains(&name) {
+            seen.note_repeatable(name, args.name_span());
+        } else {
+            seen.note(args, SINGLE.contains(&name), self.diagnostics);
+        }
+        if inherits_ids {
+            self.diagnostics
+                .warning(args.name_span(), "`peers_identifier` adds to the inherited ones: any of them may match");
+        }
+        match name {
+            "remote_address" => self.remote_address(key, draft, args),
+            "proposal" => {
+                if first_proposal {
+                    // A heir's first proposal replaces all inherited ones.
+                    draft.proposals.clear();
+                }
+                let span = args.name_span();
+                let body = args.block(self.diagnostics);
+                draft.proposals.extend(body.and_then(|body| self.proposal(body, span)));
+            }
+            "lifetime" => {
+                if let Some(lifetime) = args.lifetime(self.diagnostics) {
+                    draft.lifetime = lifetime;
+                }
+            }
+            _ => {
+                self.identity_directive(&mut draft.remote, args);
+                self.exchange_directive(&mut draft.remote, args);
+                self.inert_directive(args);
+            }
+        }
+    }
+
+    fn unknown_in_remote(&mut self, args: &mut Args<'_>) {
+        let instead = match args.name() {
+            "dh_group" | "encryption_algorithm" | "hash_algorithm" | "authentication_method" => {
+                "write it in a `proposal` block"
+            }
+            "pfs_group" | "authentication_algorithm" | "compression_algorithm" => "write it in a `sainfo` block",
+            _ => return self.unknown(args, "in a `remote`", KNOWN),
+        };
+        let name = args.name();
+        let message = format!("`{name}` cannot be given directly in a `remote`");
+        self.diagnostics.push(Diagnostic::error(args.name_span(), message).found(name).hint(instead));
+        args.give_up();
+    }
+
+    fn remote_address(&mut self, key: &Key, draft: &mut Draft, args: &mut Args<'_>) {
+        if !matches!(key, Key::Name(_)) {
+            self.diagnostics.error(args.name_span(), "`remote_address` is for `remote` blocks with a name");
+            args.give_up();
+            return;
+        }
+        let Some((addr, _)) = args.address(self.diagnostics) else { return };
+        let Some(port) = args.port(self.diagnostics) else { return };
+        draft.address = Some(AddrPort { addr, port });
+    }
+
+    /// Who both sides are and how that is proved.
+    fn identity_directive(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
+        match args.name() {
+            "my_identifier" => {
+                if let Some(identifier) = self.my_identifier(args) {
+                    remote.my_identifier = identifier;
+                }
+            }
+            "peers_identifier" => remote.peers_identifiers.extend(self.peers_identifier(args)),
+            "verify_identifier" => self.set_switch(&mut remote.verify_identifier, args),
+            "certificate_type" => self.certificate_type(remote, args),
+            "ca_type" => {
+                if args.choice(&[("x509", ())], self.diagnostics).is_none() {
+                    return;
+                }
+                let Some(file) = args.string("a file name in quotes", self.diagnostics) else { return };
+                remote.ca_file = Some(self.certificate_path(file));
+            }
+            "peers_certfile" => self.peers_certfile(remote, args),
+            "verify_cert" => self.set_switch(&mut remote.verify_cert, args),
+            "send_cert" => self.set_switch(&mut remote.send_cert, args),
+            "send_cr" => self.set_switch(&mut remote.send_cr, args),
+            "match_empty_cr" => self.set_switch(&mut remote.match_empty_cr, args),
+            _ => {}
+        }
+    }
+
+    /// certificate_type := `x509` STRING STRING | `plain_rsa` STRING
+    fn certificate_type(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
+        if self.refuse_key_source(args, &["plain_rsa"]) {
+            return;
+        }
+        if args.choice(&[("x509", ()), ("plain_rsa", ())], self.diagnostics).is_none() {
+            return;
+        }
+        let Some(certificate) = args.string("a certificate's file name in quotes", self.diagnostics) else { return };
+        let Some(key) = args.string("a private key's file name in quotes", self.diagnostics) else { return };
+        let certificate = self.certificate_path(certificate);
+        remote.certificate = Some(CertificateFiles { certificate, key: self.certificate_path(key) });
+    }
+
+    /// peers_certfile := [ `x509` ] STRING | `plain_rsa` STRING | `dnssec`
+    fn peers_certfile(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
+        if self.refuse_key_source(args, &["plain_rsa", "dnssec"]) {
+            return;
+        }
+        if !args.bump_word("x509") && args.peek().is_some_and(|arg| arg.kind == TokenKind::Str) {
+            self.diagnostics.warning(
+                args.name_span(),
+                "`peers_certfile \"FILE\"` is deprecated: write `peers_certfile x509 \"FILE\"`",
+            );
+        }
+        let Some(file) = args.string("`x509` and a file name in quotes", self.diagnostics) else { return };
+        remote.peers_certfile = Some(self.certificate_path(file));
+    }
+
+    fn refuse_key_source(&mut self, args: &mut Args<'_>, words: &[&str]) -> bool {
+        let Some(arg) = args.peek().filter(|arg| words.contains(&arg.text.as_str())) else { return false };
+        self.diagnostics.push(
+            Diagnostic::error(arg.span, format!("`{} {}` is not supported yet", args.name(), arg.text))
+                .hint("use `x509`"),
+        );
+        args.give_up();
+        true
+    }
+
+    /// How the exchange runs.
+    fn exchange_directive(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
+        match args.name() {
+            "exchange_mode" => self.exchange_mode(remote, args),
+            "nonce_size" => {
+                let span = args.peek().map_or(args.name_span(), |arg| arg.span);
+                let Some(size) = args.number32(self.diagnostics) else { return };
+                match usize::try_from(size).ok().filter(|size| (8..=256).contains(size)) {
+                    Some(size) => remote.nonce_size = size,
+                    None => self.diagnostics.push(
+                        Diagnostic::error(span, format!("a nonce of {size} octets"))
+                            .expected("8 to 256 (RFC 2409 section 5)"),
+                    ),
+                }
+            }
+            "passive" => self.set_switch(&mut remote.passive, args),
+            "initial_contact" => self.set_switch(&mut remote.initial_contact, args),
+            "sha256_96" => self.set_switch(&mut remote.sha256_96, args),
+            "rekey" => {
+                const VALUES: &[(&str, Rekey)] = &[("on", Rekey::On), ("off", Rekey::Off), ("force", Rekey::Force)];
+                if let Some(rekey) = args.choice(VALUES, self.diagnostics) {
+                    remote.rekey = rekey;
+                }
+            }
+            "ph1id" => remote.ph1id = args.number32(self.diagnostics).unwrap_or(0),
+            "proposal_check" => {
+                const VALUES: &[(&str, ProposalCheck)] = &[
+                    ("obey", ProposalCheck::Obey),
+                    ("strict", ProposalCheck::Strict),
+                    ("claim", ProposalCheck::Claim),
+                    ("exact", ProposalCheck::Exact),
+                ];
+                if let Some(check) = args.choice(VALUES, self.diagnostics) {
+                    remote.proposal_check = check;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// exchange_mode := ( `main` | `aggressive` | `base` )+
+    fn exchange_mode(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
+        const MODES: &[(&str, Option<ExchangeMode>)] =
+            &[("main", Some(ExchangeMode::Main)), ("aggressive", Some(ExchangeMode::Aggressive)), ("base", None)];
+        let whole = args.statement.args.iter().map(|arg| arg.span).reduce(Span::to).unwrap_or(args.name_span());
+        let mut written = Vec::new();
+        while let Some(span) = args.peek().map(|arg| arg.span) {
+            let Some(mode) = args.choice(MODES, self.diagnostics) else { return };
+            if mode.is_none() {
+                self.diagnostics.error(span, "base mode is not supported yet");
+            }
+            written.extend(mode);
+        }
+        if args.statement.args.is_empty() {
+            args.wrong("`main`", self.diagnostics);
+            return;
+        }
+        // Only what can be negotiated stays: the core takes this list at its word.
+        let has_main = written.contains(&ExchangeMode::Main);
+        if written.contains(&ExchangeMode::Aggressive) && has_main {
+            self.diagnostics.warning(whole, "aggressive mode is not offered yet: main mode is used");
+        } else if written.contains(&ExchangeMode::Aggressive) {
+            self.diagnostics.push(
+                Diagnostic::error(whole, "aggressive mode is not supported yet").hint("write `exchange_mode main;`"),
+            );
+        }
+        remote.exchange_modes = if has_main { vec![ExchangeMode::Main] } else { written };
+    }
+
+    /// Directives that change nothing, or that may only say "no".
+    fn inert_directive(&mut self, args: &mut Args<'_>) {
+        const SWITCH: &[(&str, &str)] = &[("on", "on"), ("off", "off"), ("force", "force")];
+        match args.name() {
+            "doi" => {
+                args.choice(&[("ipsec_doi", ())], self.diagnostics);
+            }
+            "situation" => {
+                const VALUES: &[(&str, bool)] = &[("identity_only", true), ("secrecy", false), ("integrity", false)];
+                if args.choice(VALUES, self.diagnostics) == Some(false) {
+                    self.no_effect(args, "the only situation negotiated is `identity_only`");
+                }
+            }
+            "mode_cfg" => self.must_be_off(args, "there is no mode config"),
+            "support_proxy" => self.must_be_off(args, "the endpoints come from the policy"),
+            "generate_policy" => self.generate_policy(args),
+            "weak_phase1_check" => {
+                self.inert_switch(args, "unauthenticated deletes are always ignored, for anyone could send them");
+            }
+            "nat_traversal" | "ike_frag" => {
+                let what = if args.name() == "ike_frag" { "IKE fragmentation" } else { "NAT traversal" };
+                match args.choice(SWITCH, self.diagnostics) {
+                    Some("on") => self.no_effect(args, &format!("{what} is not negotiated yet")),
+                    Some("force") => {
+                        let message = format!("`{} force` is not supported yet: {what} is not negotiated", args.name());
+                        self.diagnostics.error(args.name_span(), message);
+                    }
+                    _ => {}
+                }
+            }
+            "esp_frag" => {
+                args.number32(self.diagnostics);
+                self.no_effect(args, "Linux fragments ESP packets as the route demands");
+            }
+            "dpd" => self.inert_switch(args, "DPD is not supported yet"),
+            "dpd_delay" | "dpd_retry" | "dpd_maxfail" => {
+                args.number32(self.diagnostics);
+                self.no_effect(args, "DPD is not supported yet");
+            }
+            _ => {}
+        }
+    }
+
+    fn generate_policy(&mut self, args: &mut Args<'_>) {
+        let values = [("off", false), ("on", true), ("require", true), ("unique", true)];
+        if args.choice(&values, self.diagnostics) == Some(true) {
+            self.not_supported_yet(args, "policies come from setkey alone");
+        }
+    }
+
+    fn inert_switch(&mut self, args: &mut Args<'_>, why: &str) {
+        if args.switch(self.diagnostics) == Some(true) {
+            self.no_effect(args, why);
+        }
+    }
+
+    fn set_switch(&mut self, target: &mut bool, args: &mut Args<'_>) {
+        if let Some(on) = args.switch(self.diagnostics) {
+            *target = on;
+        }
+    }
+}
+
+impl Key {
+    fn name(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::Address(AddrPort { addr, port: Some(port) }) => format!("{addr}[{port}]"),
+            Self::Address(AddrPort { addr, port: None }) => addr.to_string(),
+            Self::Name(name) => name.clone(),
+        }
+    }
+
+    fn quoted(&self) -> String {
+        if matches!(self, Self::Name(_)) { format!("\"{}\"", self.name()) } else { self.name() }
+    }
+}

@@ -1,0 +1,264 @@
+//! `sainfo`: phase 2 parameters, and which of them goes first.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::super::args::Args;
+use super::super::ast::Statement;
+use super::super::token::TokenKind;
+use super::algorithm::Phase;
+use super::{Resolver, Seen};
+use crate::diagnostic::Diagnostic;
+use crate::model::algorithm::{Cipher, Group, Hash, SizedCipher};
+use crate::model::identity::{Identity, PeersIdentifier};
+use crate::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
+use crate::model::sainfo::{Sainfo, SainfoId};
+use crate::model::selector::UpperProtocol;
+
+const KNOWN: &[&str] =
+    &["pfs_group", "lifetime", "encryption_algorithm", "authentication_algorithm", "compression_algorithm", "remoteid"];
+
+const PROTOCOLS: &[(&str, u8)] = &[
+    ("any", 0),
+    ("tcp", 6),
+    ("udp", 17),
+    ("icmp", 1),
+    ("icmp6", 58),
+    ("esp", 50),
+    ("ah", 51),
+    ("ipcomp", 108),
+    ("gre", 47),
+];
+
+/// Protocols whose selectors have ports: TCP, UDP, DCCP, SCTP, UDP-Lite.
+const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
+
+/// The blocks read so far, in file order.
+#[derive(Default)]
+pub(super) struct Entries {
+    list: Vec<Sainfo>,
+    headers: HashSet<String>,
+}
+
+impl Entries {
+    /// Most specific first, file order within equal.
+    pub(super) fn sorted(mut self) -> Vec<Sainfo> {
+        self.list.sort_by_key(|sainfo| std::cmp::Reverse(specificity(sainfo)));
+        self.list
+    }
+}
+
+/// racoon's weights: an identity of the peer or a `remoteid` outweighs both selectors.
+fn specificity(sainfo: &Sainfo) -> u32 {
+    let selector = |id: &SainfoId| u32::from(*id != SainfoId::Anonymous);
+    3 * u32::from(sainfo.remote_id != 0)
+        + 3 * u32::from(sainfo.from.is_some())
+        + selector(&sainfo.local)
+        + selector(&sainfo.remote)
+}
+
+struct Header {
+    local: SainfoId,
+    remote: SainfoId,
+    from: Option<PeersIdentifier>,
+}
+
+#[derive(Default)]
+struct Parts {
+    pfs_group: Option<Group>,
+    lifetime: Option<Duration>,
+    ciphers: Vec<SizedCipher>,
+    integrity: Vec<Option<Hash>>,
+    remote_id: u32,
+}
+
+impl Resolver<'_> {
+    /// sainfo := `sainfo` header `{` directive* `}`
+    pub(super) fn sainfo(&mut self, args: &mut Args<'_>) {
+        let header = self.sainfo_header(args);
+        if header.is_none() {
+            args.give_up();
+        }
+        // The block is read even if its header is wrong: all errors at once.
+        let body = match &header {
+            Some(_) => args.block(self.diagnostics),
+            None => args.statement.body.as_deref(),
+        };
+        let Some(body) = body else { return };
+        let parts = self.sainfo_body(args, body);
+        let (Some(Header { local, remote, from }), Some(parts)) = (header, parts) else { return };
+        let Parts { pfs_group, lifetime, ciphers, integrity, remote_id } = parts;
+        let lifetime = Lifetime { time: lifetime.unwrap_or(DEFAULT_LIFETIME), kilobytes: None };
+        let sainfo = Sainfo { local, remote, from, pfs_group, lifetime, ciphers, integrity, remote_id };
+        self.check_duplicate(&sainfo, args);
+        self.sainfos.list.push(sainfo);
+    }
+
+    /// header := ( `anonymous` [ `clientaddr` | id ] | id ( `anonymous` | `clientaddr` | id ) )
+    ///           [ `from` IDTYPE [value] | `group` STRING ]
+    fn sainfo_header(&mut self, args: &mut Args<'_>) -> Option<Header> {
+        let (local, remote) = if args.bump_word("anonymous") {
+            let ends_here = args.peek().is_none_or(|arg| arg.is_word("from") || arg.is_word("group"));
+            let remote =
+                if ends_here || args.bump_word("anonymous") { SainfoId::Anonymous } else { self.sainfo_id(args)? };
+            (SainfoId::Anonymous, remote)
+        } else {
+            let local = self.sainfo_id(args)?;
+            let remote = if args.bump_word("anonymous") { SainfoId::Anonymous } else { self.sainfo_id(args)? };
+            (local, remote)
+        };
+        let mut from = None;
+        if args.peek().is_some_and(|arg| arg.is_word("group")) {
+            self.sainfo_gap(args, "`group` (XAuth groups)");
+            return None;
+        }
+        if args.bump_word("from") {
+            from = Some(self.peers_identifier(args)?);
+        }
+        Some(Header { local, remote, from })
+    }
+
+    /// id := ( `address` | `subnet` ) ADDR [ `/` N | `-` ADDR ] [ `[` PORT `]` ] PROTO
+    fn sainfo_id(&mut self, args: &mut Args<'_>) -> Option<SainfoId> {
+        match args.peek().map(|arg| arg.text.as_str()) {
+            Some("clientaddr") => {
+                self.sainfo_gap(args, "`clientaddr` (mode config)");
+                return None;
+            }
+            Some(kind @ ("fqdn" | "user_fqdn" | "keyid" | "asn1dn")) => {
+                self.sainfo_gap(args, &format!("`{kind}` as a traffic selector"));
+                return None;
+            }
+            _ => {}
+        }
+        args.choice(&[("address", ()), ("subnet", ())], self.diagnostics)?;
+        let id = self.sainfo_address(args)?;
+        let port_span = args.peek().map_or(args.name_span(), |arg| arg.span);
+        let port = args.port(self.diagnostics)?.unwrap_or(0);
+        let protocol = self.upper_protocol(args)?;
+        if port != 0 && !WITH_PORTS.contains(&protocol.0) {
+            self.diagnostics.push(
+                Diagnostic::error(port_span, "a port needs a protocol that has ports")
+                    .expected("`[any]`, or `tcp` or `udp` as protocol"),
+            );
+            return None;
+        }
+        Some(SainfoId::Selector { id, protocol, port })
+    }
+
+    /// A network that holds one address equals that address, as racoon compares them.
+    fn sainfo_address(&mut self, args: &mut Args<'_>) -> Option<Identity> {
+        let arg = args.peek()?;
+        if let Some((first, last)) = arg.text.split_once('-').filter(|_| arg.kind == TokenKind::Word) {
+            let range = first.parse::<std::net::IpAddr>().ok().zip(last.parse::<std::net::IpAddr>().ok());
+            let Some((first, last)) = range.filter(|(a, b)| a.is_ipv4() == b.is_ipv4() && a <= b) else {
+                let message = format!("{} is not a range of addresses", arg.quoted());
+                self.diagnostics.push(Diagnostic::error(arg.span, message).expected("`LOW-HIGH`, both of one family"));
+                args.give_up();
+                return None;
+            };
+            args.bump();
+            return Some(Identity::Range(first, last));
+        }
+        let (net, _) = self.network(args)?;
+        let is_host = net.prefix_len() == net.max_prefix_len();
+        Some(if is_host { Identity::Address(net.addr()) } else { Identity::Subnet(net) })
+    }
+
+    fn upper_protocol(&mut self, args: &mut Args<'_>) -> Option<UpperProtocol> {
+        if args.peek().is_some_and(|arg| arg.text.starts_with(|ch: char| ch.is_ascii_digit())) {
+            let number = args.number(255, self.diagnostics)?;
+            return u8::try_from(number).ok().map(UpperProtocol);
+        }
+        args.choice(PROTOCOLS, self.diagnostics).map(UpperProtocol)
+    }
+
+    fn sainfo_gap(&mut self, args: &mut Args<'_>, what: &str) {
+        let span = args.peek().map_or(args.name_span(), |arg| arg.span);
+        self.diagnostics.error(span, format!("{what} is not supported yet"));
+        args.give_up();
+    }
+
+    fn sainfo_body(&mut self, args: &Args<'_>, body: &[Statement]) -> Option<Parts> {
+        let mut parts = Parts::default();
+        let mut seen = Seen::default();
+        let errors = self.diagnostics.errors();
+        self.each(body, |resolver, args| resolver.sainfo_directive(&mut parts, &mut seen, args));
+        for name in ["encryption_algorithm", "authentication_algorithm"] {
+            if !seen.has(name) {
+                self.diagnostics.error(args.name_span(), format!("this `sainfo` lacks `{name}`"));
+            }
+        }
+        if parts.ciphers.iter().any(|cipher| cipher.cipher == Cipher::Null) && parts.integrity.contains(&None) {
+            self.diagnostics.error(
+                args.name_span(),
+                "`null_enc` and `non_auth` in one `sainfo`: an SA without any protection is refused (RFC 4303 section 3.2)",
+            );
+        }
+        (self.diagnostics.errors() == errors).then_some(parts)
+    }
+
+    fn sainfo_directive(&mut self, parts: &mut Parts, seen: &mut Seen, args: &mut Args<'_>) {
+        if KNOWN.contains(&args.name()) {
+            seen.note(args, false, self.diagnostics);
+        }
+        match args.name() {
+            "pfs_group" => parts.pfs_group = self.group(args),
+            "lifetime" => parts.lifetime = args.lifetime(self.diagnostics),
+            "encryption_algorithm" => {
+                parts.ciphers = self.list(args, |resolver, args| resolver.cipher(args, Phase::Two));
+            }
+            "authentication_algorithm" => parts.integrity = self.list(args, Self::integrity),
+            "compression_algorithm" => self.compression(args),
+            "remoteid" => parts.remote_id = args.number32(self.diagnostics).unwrap_or(0),
+            "my_identifier" => {
+                self.diagnostics.push(
+                    Diagnostic::error(args.name_span(), "`my_identifier` in a `sainfo` is obsolete")
+                        .hint("name the peer's identity in the header: `sainfo anonymous from fqdn \"NAME\"`"),
+                );
+                args.give_up();
+            }
+            _ => self.unknown(args, "in a `sainfo`", KNOWN),
+        }
+    }
+
+    fn compression(&mut self, args: &mut Args<'_>) {
+        let methods = self.list(args, |resolver, args| {
+            args.choice(&[("deflate", ()), ("oui", ()), ("lzs", ())], resolver.diagnostics)
+        });
+        if !methods.is_empty() {
+            self.no_effect(args, "IPComp is only negotiated if a policy asks for it, and is not supported yet");
+        }
+    }
+
+    /// list(item) := item ( `,` item )*; empty after an error.
+    fn list<T>(&mut self, args: &mut Args<'_>, item: impl Fn(&mut Self, &mut Args<'_>) -> Option<T>) -> Vec<T> {
+        let mut list = Vec::new();
+        loop {
+            match item(self, args) {
+                Some(value) => list.push(value),
+                None => {
+                    args.give_up();
+                    return Vec::new();
+                }
+            }
+            if args.bump_kind(TokenKind::Comma).is_none() {
+                return list;
+            }
+        }
+    }
+
+    /// Only the first block with a header can ever be chosen.
+    fn check_duplicate(&mut self, sainfo: &Sainfo, args: &Args<'_>) {
+        let Sainfo { local, remote, from, remote_id, .. } = sainfo;
+        if self.sainfos.headers.insert(format!("{local:?} {remote:?} {from:?} {remote_id}")) {
+            return;
+        }
+        let is_anonymous = *local == SainfoId::Anonymous && *remote == SainfoId::Anonymous;
+        if is_anonymous {
+            self.diagnostics.warning(args.name_span(), "a second `sainfo` with this header: the first one is used");
+        } else {
+            self.diagnostics.error(args.name_span(), "a second `sainfo` with this header");
+        }
+    }
+}
