@@ -8,3 +8,4 @@ pub mod exit_code;
 pub mod logging;
 pub mod os;
 pub mod report;
+pub mod revocation;

@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DerError`] if no whole, strictly encoded value follows.
-    pub fn next(&mut self) -> Result<Tlv<'a>, DerError> {
+    pub fn read(&mut self) -> Result<Tlv<'a>, DerError> {
         let (&tag, after_tag) = self.rest.split_first().ok_or(DerError::Truncated)?;
         if tag & 0x1f == 0x1f {
             return Err(DerError::Tag);
@@ -91,9 +91,9 @@ impl<'a> Reader<'a> {
     /// The next value, which must have this tag.
     ///
     /// # Errors
-    /// [`DerError::UnexpectedTag`] for another one, else as [`Self::next`].
+    /// [`DerError::UnexpectedTag`] for another one, else as [`Self::read`].
     pub fn expect(&mut self, tag: u8) -> Result<Tlv<'a>, DerError> {
-        let next = self.next()?;
+        let next = self.read()?;
         if next.tag == tag { Ok(next) } else { Err(DerError::UnexpectedTag { expected: tag, found: next.tag }) }
     }
 
@@ -145,13 +145,13 @@ mod tests {
 
     #[test]
     fn lengths_must_be_shortest_definite() {
-        assert_eq!(Reader::new(&[0x30, 0x80, 0, 0]).next(), Err(DerError::Length));
-        assert_eq!(Reader::new(&[0x30, 0xff]).next(), Err(DerError::Length));
-        assert_eq!(Reader::new(&[0x30, 0x81, 0x01, 0]).next(), Err(DerError::Length));
-        assert_eq!(Reader::new(&[0x30, 0x82, 0x00, 0x80]).next(), Err(DerError::Length));
-        assert_eq!(Reader::new(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]).next(), Err(DerError::Truncated));
-        assert_eq!(Reader::new(&[0x3f, 0x81, 0x01, 0]).next(), Err(DerError::Tag));
-        assert_eq!(Reader::new(&[]).next(), Err(DerError::Truncated));
+        assert_eq!(Reader::new(&[0x30, 0x80, 0, 0]).read(), Err(DerError::Length));
+        assert_eq!(Reader::new(&[0x30, 0xff]).read(), Err(DerError::Length));
+        assert_eq!(Reader::new(&[0x30, 0x81, 0x01, 0]).read(), Err(DerError::Length));
+        assert_eq!(Reader::new(&[0x30, 0x82, 0x00, 0x80]).read(), Err(DerError::Length));
+        assert_eq!(Reader::new(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]).read(), Err(DerError::Truncated));
+        assert_eq!(Reader::new(&[0x3f, 0x81, 0x01, 0]).read(), Err(DerError::Tag));
+        assert_eq!(Reader::new(&[]).read(), Err(DerError::Truncated));
     }
 
     #[test]

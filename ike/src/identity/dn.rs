@@ -334,7 +334,7 @@ fn fold(text: &str) -> String {
 fn read_attribute(octets: &[u8]) -> Result<Attribute, NameError> {
     let mut reader = Reader::new(octets);
     let oid = reader.expect(der::OBJECT_IDENTIFIER)?.value;
-    let value = reader.next()?;
+    let value = reader.read()?;
     reader.finish()?;
     if oid.is_empty() {
         return Err(NameError::Empty);
