@@ -4,4 +4,10 @@
 pub mod addresses;
 pub mod clock;
 pub mod control;
+pub mod held;
+pub mod kernel;
+pub mod lower;
+pub mod mirror;
+pub mod registry;
 pub mod udp;
+pub mod workers;

@@ -1,0 +1,348 @@
+//! The kernel's side of the loop: carries out the core's wishes over netlink and turns notices into inputs.
+
+use std::sync::Arc;
+
+use ike::event::{
+    CertificateId, Input, JobId, Owner, PolicyMatch, PolicyQuery, SaDirection, SaInstall, SaName, SpiRequest,
+};
+use policy::model::sa::Spi;
+use thiserror::Error;
+use xfrm::batch::Refusal;
+use xfrm::model::notice::{Notice, Severity};
+use xfrm::model::policy::{PolicyKey, PolicyTarget};
+use xfrm::model::sa::Sa;
+use xfrm::request::Request;
+use xfrm::socket::Connection;
+
+use super::mirror::Mirror;
+use super::registry::{Child, Registry};
+use super::{clock, lower};
+use crate::logging;
+use crate::revocation::journal::writer::JournalWriter;
+use crate::revocation::journal::{JournalError, Record};
+
+/// What failed at the start.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// The kernel refused.
+    #[error("the kernel's IPsec tables: {0}")]
+    Refused(#[from] Refusal),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Counted since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelCounters {
+    /// Acquires.
+    pub acquires: u64,
+    /// SAs installed.
+    pub installed: u64,
+    /// Requests refused.
+    pub refusals: u64,
+    /// Overruns of the event socket.
+    pub resyncs: u64,
+}
+
+/// Requests, what is known of the kernel, and the journal of our SAs.
+pub struct Kernel {
+    connection: Connection,
+    mirror: Mirror,
+    registry: Registry,
+    journal: JournalWriter,
+    /// Removals are carried out together, at the end of a drain.
+    removals: Vec<SaName>,
+    /// Counters.
+    pub counters: KernelCounters,
+}
+
+impl Kernel {
+    /// Connects. The event stream must be open already, so that the dump misses nothing.
+    ///
+    /// # Errors
+    /// [`KernelError`]: without CAP_NET_ADMIN above all, or if another daemon has the journal.
+    pub fn open(journal: JournalWriter) -> Result<Self, KernelError> {
+        let mut connection = Connection::open()?;
+        let mut mirror = Mirror::default();
+        mirror.replace(connection.dump_policies()?.entries);
+        Ok(Self {
+            connection,
+            mirror,
+            registry: Registry::default(),
+            journal,
+            removals: Vec::new(),
+            counters: KernelCounters::default(),
+        })
+    }
+
+    /// Takes over what an earlier life left: complete children for the core. Halves are removed, and entries without an
+    /// SA forgotten. Also tells what waits for an SA since before the event socket was open.
+    ///
+    /// # Errors
+    /// The kernel gives no dump, or the journal cannot be read.
+    pub fn adopt(&mut self) -> Result<Vec<Input>, KernelError> {
+        let dump = self.connection.dump_sas(None)?.entries;
+        let present: std::collections::HashSet<SaName> = dump.iter().map(|sa| lower::to_core(sa.name)).collect();
+        let now = clock::boottime();
+        let mut inputs = Vec::new();
+        for record in self.journal.entries()? {
+            let found = [record.entry.outbound, record.entry.inbound].map(|name| present.contains(&name));
+            self.enter(&record);
+            match found {
+                [true, true] => {
+                    self.registry.present(&record.entry.outbound);
+                    self.registry.present(&record.entry.inbound);
+                    inputs.push(Input::Adopt(Box::new(lower::adopted(&record.entry, now))));
+                }
+                _ => {
+                    for (name, found) in [record.entry.outbound, record.entry.inbound].into_iter().zip(found) {
+                        if found {
+                            self.registry.present(&name);
+                            self.remove(name);
+                        }
+                    }
+                    if found == [false, false] {
+                        self.forget(record.entry.outbound);
+                    }
+                }
+            }
+        }
+        self.flush();
+        inputs.extend(self.waiting(&dump));
+        Ok(inputs)
+    }
+
+    fn enter(&mut self, record: &Record) {
+        let entry = &record.entry;
+        let owner = Arc::new(entry.owner.clone());
+        self.registry.insert(Child::new(entry.inbound, entry.outbound, owner, record.id));
+    }
+
+    /// Packets that wait although nobody heard their acquire.
+    fn waiting(&self, dump: &[Sa]) -> Vec<Input> {
+        dump.iter()
+            .filter(|sa| sa.name.spi == Spi(0))
+            .filter_map(|larval| {
+                let policy = self.mirror.first_outbound(&larval.selector?)?;
+                lower::acquire_of_larval(larval, policy).map(Input::Acquire)
+            })
+            .collect()
+    }
+
+    /// ALLOCSPI.
+    pub fn allocate(&mut self, job: JobId, request: &SpiRequest) -> Input {
+        let result = self.connection.allocate_spi(lower::spi_request(request));
+        let result = result.map_err(|refusal| self.refused(&refusal));
+        Input::SpiAllocated { job, result }
+    }
+
+    /// Journal first, then the kernel: whatever instruction we die at, the SA can be found by its certificate.
+    pub fn install(&mut self, job: JobId, sa: &SaInstall) -> Input {
+        let result = self.enter_new(sa).and_then(|()| self.put(sa));
+        if result.is_err() {
+            self.forget(sa.name);
+        }
+        Input::SaInstalled { job, result }
+    }
+
+    fn enter_new(&mut self, sa: &SaInstall) -> Result<(), String> {
+        if self.registry.find(&sa.name).is_some() {
+            return Ok(());
+        }
+        let entry = lower::journal_entry(sa, clock::now());
+        let record = self.journal.insert(&entry).map_err(|error| error.to_string())?;
+        self.registry.insert(Child::new(entry.inbound, entry.outbound, Arc::clone(&sa.owner), record));
+        Ok(())
+    }
+
+    fn put(&mut self, sa: &SaInstall) -> Result<(), String> {
+        let lowered = lower::sa(sa);
+        let answer = match sa.direction {
+            SaDirection::Inbound => self.connection.install_sa(&lowered).map(|_how| ()),
+            // Nothing larval stands in for an outbound SA but the acquire's own, which NEWSA replaces.
+            SaDirection::Outbound => self.connection.execute_one(Request::AddSa(Box::new(lowered))).map(|_done| ()),
+        };
+        answer.map_err(|refusal| self.refused(&refusal))?;
+        self.counters.installed += 1;
+        if let Some(record) = self.registry.present(&sa.name)
+            && let Err(error) = self.journal.mark_live(record)
+        {
+            logging::warning(error);
+        }
+        Ok(())
+    }
+
+    /// DELSA, together with others of this drain: see [`Kernel::flush`].
+    pub fn remove(&mut self, name: SaName) {
+        self.removals.push(name);
+    }
+
+    /// Carries out the removals: outbound SAs first, so that no packet leaves for an SA that the peer is losing.
+    pub fn flush(&mut self) {
+        if self.removals.is_empty() {
+            return;
+        }
+        let mut names = std::mem::take(&mut self.removals);
+        names.sort_by_key(|name| !matches!(self.registry.find(name), Some((_, SaDirection::Outbound))));
+        self.delete(&names);
+    }
+
+    /// Deletes SAs in this order. Missing ones are no error; gives those that were there.
+    fn delete(&mut self, names: &[SaName]) -> Vec<SaName> {
+        let requests: Vec<Request> =
+            names.iter().map(|name| Request::DeleteSa { name: lower::to_kernel(*name), mark: None }).collect();
+        let answers = self.connection.execute(&requests);
+        let mut deleted = Vec::new();
+        for (name, answer) in names.iter().zip(answers) {
+            match answer {
+                Ok(_) => deleted.push(*name),
+                Err(refusal) if refusal.errno == libc::ESRCH => {}
+                Err(refusal) => {
+                    let words = self.refused(&refusal);
+                    logging::error(format_args!("an SA stays in the kernel: {words}"));
+                    continue;
+                }
+            }
+            self.forget(*name);
+        }
+        deleted
+    }
+
+    /// Deletes every SA that rests on these certificates; gives those that were in the kernel.
+    pub fn cut(&mut self, certificates: &[CertificateId]) -> Vec<(SaName, SaDirection, Arc<Owner>)> {
+        let mut rests: Vec<_> =
+            certificates.iter().flat_map(|certificate| self.registry.of_certificate(certificate)).collect();
+        rests.sort_by_key(|(_, direction, _)| *direction != SaDirection::Outbound);
+        let names: Vec<SaName> = rests.iter().map(|(name, _, _)| *name).collect();
+        let deleted: std::collections::HashSet<SaName> = self.delete(&names).into_iter().collect();
+        rests.retain(|(name, _, _)| deleted.contains(name));
+        rests
+    }
+
+    /// Deletes whatever is left of our own; nobody else's.
+    pub fn remove_all(&mut self) {
+        let left: Vec<SaName> = self.registry.sas().map(|(name, _)| name).collect();
+        self.removals.extend(left);
+        self.flush();
+    }
+
+    /// Has the kernel send what it holds for a policy.
+    pub fn release_held(&mut self, policy_index: u32) {
+        let Some(policy) = self.mirror.by_index(policy_index) else { return };
+        let key = PolicyKey { target: PolicyTarget::Index(policy_index), ..policy.key() };
+        if let Err(refusal) = self.connection.release_held(key)
+            && refusal.errno != libc::ENOENT
+        {
+            let words = self.refused(&refusal);
+            logging::warning(format_args!("packets held for policy {policy_index} wait for the kernel's timer: {words}"));
+        }
+    }
+
+    /// The outbound policy that wants such an SA.
+    pub fn find_policy(&self, query: &PolicyQuery) -> Option<PolicyMatch> {
+        self.mirror.find(query)
+    }
+
+    /// What notices mean for the core.
+    pub fn notices(&mut self, notices: &[Notice]) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        let mut compare = false;
+        for notice in notices {
+            self.mirror.apply(notice);
+            match notice {
+                Notice::Overrun => {
+                    self.counters.resyncs += 1;
+                    logging::warning("the kernel's notices overran our buffer: comparing SAs and policies anew");
+                    compare = true;
+                }
+                // An SA that we add after the flush must not be taken for a flushed one: only a dump can tell.
+                Notice::SasFlushed { .. } => compare = true,
+                _ => inputs.extend(self.notice(notice)),
+            }
+        }
+        if compare {
+            inputs.extend(self.resync());
+        }
+        inputs
+    }
+
+    fn notice(&mut self, notice: &Notice) -> Option<Input> {
+        match notice {
+            Notice::Acquire(acquire) => {
+                self.counters.acquires += 1;
+                lower::acquire(acquire).map(Input::Acquire)
+            }
+            Notice::SaExpired { sa, severity } => {
+                let sa = lower::to_core(sa.name);
+                self.registry.find(&sa)?;
+                let hard = *severity == Severity::Hard;
+                if hard {
+                    self.forget(sa);
+                }
+                Some(Input::SaExpired { sa, hard })
+            }
+            Notice::SaDeleted { sa, .. } => {
+                let sa = lower::to_core(sa.name);
+                self.forget(sa);
+                Some(Input::SaDeleted { sa })
+            }
+            _ => None,
+        }
+    }
+
+    /// Compares what we know with what is there.
+    fn resync(&mut self) -> Vec<Input> {
+        match self.compare() {
+            Ok(inputs) => inputs,
+            Err(refusal) => {
+                logging::error(format_args!("the kernel's tables cannot be read: {refusal}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn compare(&mut self) -> Result<Vec<Input>, Refusal> {
+        self.mirror.replace(self.connection.dump_policies()?.entries);
+        let dump = self.connection.dump_sas(None)?.entries;
+        let present: std::collections::HashSet<SaName> = dump.iter().map(|sa| lower::to_core(sa.name)).collect();
+        let gone: Vec<SaName> =
+            self.registry.sas().map(|(name, _)| name).filter(|name| !present.contains(name)).collect();
+        let mut inputs = Vec::with_capacity(gone.len());
+        for sa in gone {
+            self.forget(sa);
+            inputs.push(Input::SaDeleted { sa });
+        }
+        inputs.extend(self.waiting(&dump));
+        Ok(inputs)
+    }
+
+    /// An SA is gone: so is its journal entry, with the second of the pair.
+    fn forget(&mut self, name: SaName) {
+        if let Some(record) = self.registry.absent(&name)
+            && let Err(error) = self.journal.remove(record)
+        {
+            logging::warning(error);
+        }
+    }
+
+    fn refused(&mut self, refusal: &Refusal) -> String {
+        self.counters.refusals += 1;
+        refusal.to_string()
+    }
+
+    /// The children.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The policies.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &JournalWriter {
+        &self.journal
+    }
+}

@@ -1,0 +1,147 @@
+//! From the command line to the loop: options, configuration, into the background or not.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::files::{self, LoadError, Loaded};
+use super::run;
+use crate::args::DaemonArgs;
+use crate::logging::{self, Target, WithLocation};
+
+/// What the child says on its standard output when it serves.
+const READY: &str = "ready";
+
+/// Entry of the program.
+pub fn main() -> ExitCode {
+    let args = match DaemonArgs::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    if args.version {
+        say(io::stdout(), &version());
+        return ExitCode::SUCCESS;
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let loaded = match files::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    if args.dump_config {
+        say(io::stdout(), &files::dump(&loaded));
+        return ExitCode::SUCCESS;
+    }
+    if args.check {
+        say(io::stderr(), &loaded.warnings.join("\n"));
+        return ExitCode::SUCCESS;
+    }
+    if args.foreground || args.detached { serve(args, loaded) } else { detach() }
+}
+
+/// racoon's habit: usage on standard error and 1, not clap's 2; help is no error.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Standard error may be closed; the exit code says it all the same.
+    let _unheard = error.print();
+    if error.kind() == ErrorKind::DisplayHelp { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn version() -> String {
+    format!("xfrmd {} (a drop-in for racoon of ipsec-tools)", env!("CARGO_PKG_VERSION"))
+}
+
+fn refuse(error: &LoadError) -> ExitCode {
+    say(io::stderr(), error.to_string().trim_end());
+    say(io::stderr(), "racoon: failed to parse configuration file.");
+    ExitCode::FAILURE
+}
+
+/// Prints without the panic of `println!` when nobody listens any more.
+fn say(mut to: impl Write, text: &str) {
+    if !text.is_empty() {
+        let _unheard = writeln!(to, "{text}");
+    }
+}
+
+fn serve(args: DaemonArgs, loaded: Loaded) -> ExitCode {
+    if let Err(error) = start_log(&args, &loaded) {
+        say(io::stderr(), &format!("racoon: {error}"));
+        return ExitCode::FAILURE;
+    }
+    let detached = args.detached;
+    if detached {
+        // A session of our own: the terminal's signals are not for us. Fails only if we lead one already.
+        let _leader = rustix::process::setsid();
+        let _elsewhere = std::env::set_current_dir("/");
+    }
+    logging::info(format_args!("@(#){}", version()));
+    logging::info(format_args!("@(#)This product linked {} (http://www.openssl.org/)", openssl::version::version()));
+    logging::info(format_args!("Reading configuration from \"{}\"", args.config.display()));
+    for warning in &loaded.warnings {
+        logging::warning(warning);
+    }
+    let ready = move || {
+        if detached {
+            say(io::stdout(), READY);
+        }
+    };
+    match run::run(args, loaded, ready) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::error(&error);
+            if detached {
+                say(io::stderr(), &format!("racoon: {error}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(args: &DaemonArgs, loaded: &Loaded) -> io::Result<()> {
+    let target = match &args.log_file {
+        Some(path) => Target::File(path.clone()),
+        None if args.foreground => Target::Stderr,
+        None => Target::System,
+    };
+    let location = if args.log_location { WithLocation::Shown } else { WithLocation::Hidden };
+    logging::set_level(loaded.daemon.log, args.debug);
+    logging::start(&target, location).map_err(|error| match target {
+        Target::File(path) => io::Error::new(error.kind(), format!("log file {}: {error}", path.display())),
+        _ => error,
+    })
+}
+
+/// Runs this program again as a daemon and waits until it serves or has failed, so that a failure is seen by whoever
+/// started it.
+fn detach() -> ExitCode {
+    match spawn_daemon() {
+        Ok(code) => code,
+        Err(error) => {
+            say(io::stderr(), &format!("racoon: cannot go into the background: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn spawn_daemon() -> io::Result<ExitCode> {
+    let program = std::env::current_exe().unwrap_or_else(|_| Path::new("/proc/self/exe").to_owned());
+    let mut child = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .arg("--detached")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut first = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).read_line(&mut first)?;
+    }
+    if first.trim_end() == READY {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let output = child.wait_with_output()?;
+    io::stderr().write_all(&output.stderr)?;
+    Ok(if output.status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
