@@ -246,3 +246,6 @@ fn read_spd_info(payload: &[u8]) -> Result<Reply, CodecError> {
     }
     Ok(Reply::SpdInfo(info))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,3 +9,6 @@ pub mod policy;
 pub mod reader;
 pub mod sa;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;
