@@ -101,7 +101,7 @@ impl Connection {
     }
 
     fn execute_window(&mut self, requests: &[Request]) -> Vec<Result<Reply, Refusal>> {
-        let mut writer = MessageWriter::with_room(requests.len());
+        let mut writer = MessageWriter::with_room(requests.len()).signed(self.port);
         let first = self.take_sequences(requests.len());
         let mut window = Window::open(requests, first, &mut writer);
         if writer.is_empty() {

@@ -3,7 +3,7 @@
 use netlink_packet_core::Emitable;
 use zeroize::Zeroizing;
 
-use crate::abi::{ALIGN, ATTRIBUTE_HEADER_LEN, HEADER_LEN, Kind};
+use crate::abi::{ALIGN, ATTRIBUTE_HEADER_LEN, HEADER_LEN};
 
 /// Room reserved for one message, so that keys are rarely copied by a growing buffer.
 pub const MESSAGE_ROOM: usize = 1024;
@@ -12,12 +12,21 @@ pub const MESSAGE_ROOM: usize = 1024;
 pub struct MessageWriter {
     octets: Zeroizing<Vec<u8>>,
     start: usize,
+    port: u32,
 }
 
 impl MessageWriter {
     /// An empty buffer with room for `messages`.
     pub fn with_room(messages: usize) -> Self {
-        Self { octets: Zeroizing::new(Vec::with_capacity(messages * MESSAGE_ROOM)), start: 0 }
+        Self { octets: Zeroizing::new(Vec::with_capacity(messages * MESSAGE_ROOM)), start: 0, port: 0 }
+    }
+
+    /// Signs every message with the sender's netlink port: the kernel answers the sender whatever stands there, but
+    /// repeats the number in the notices that a request causes.
+    #[must_use]
+    pub fn signed(mut self, port: u32) -> Self {
+        self.port = port;
+        self
     }
 
     /// Opens a message. Everything written until [`Self::finish`] belongs to it.
@@ -27,8 +36,7 @@ impl MessageWriter {
         self.octets.extend_from_slice(&kind.to_ne_bytes());
         self.octets.extend_from_slice(&flags.to_ne_bytes());
         self.octets.extend_from_slice(&sequence.to_ne_bytes());
-        // The port stays 0: the kernel knows the sender.
-        self.octets.extend_from_slice(&[0; 4]);
+        self.octets.extend_from_slice(&self.port.to_ne_bytes());
     }
 
     /// Closes the message: writes its length, pads it.
@@ -97,13 +105,3 @@ impl MessageWriter {
 }
 
 const _: () = assert!(HEADER_LEN.is_multiple_of(ALIGN) && ATTRIBUTE_HEADER_LEN.is_multiple_of(ALIGN));
-
-/// The payload of the first message in `writer`, for tests and raw copies.
-pub fn payload_of(writer: &MessageWriter) -> &[u8] {
-    writer.octets().get(HEADER_LEN..).unwrap_or_default()
-}
-
-/// The kind as a [`Kind`] of the first message, for tests.
-pub fn kind_of(writer: &MessageWriter) -> Option<Kind> {
-    writer.octets().get(4..).and_then(|rest| rest.first_chunk()).map(|octets| Kind(u16::from_ne_bytes(*octets)))
-}

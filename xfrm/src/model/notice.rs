@@ -60,7 +60,8 @@ pub struct Mapping {
     pub new: (IpAddr, u16),
 }
 
-/// One notice. `requester` is the netlink port of the socket whose request caused it; 0 is the kernel itself.
+/// One notice. `requester` is the number that whoever caused it wrote into his request: `Connection::port()` for ours;
+/// others mostly leave 0, as does the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A packet waits for an SA.
