@@ -7,5 +7,7 @@ pub mod daemon;
 pub mod exit_code;
 pub mod logging;
 pub mod os;
+pub mod provider;
 pub mod report;
 pub mod revocation;
+pub mod signer;

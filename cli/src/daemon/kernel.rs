@@ -235,7 +235,9 @@ impl Kernel {
             && refusal.errno != libc::ENOENT
         {
             let words = self.refused(&refusal);
-            logging::warning(format_args!("packets held for policy {policy_index} wait for the kernel's timer: {words}"));
+            logging::warning(format_args!(
+                "packets held for policy {policy_index} wait for the kernel's timer: {words}"
+            ));
         }
     }
 

@@ -53,9 +53,7 @@ impl Mirror {
         self.policies
             .values()
             .filter_map(|entry| Some((entry, wanted(&entry.policy, query)?)))
-            .min_by_key(|(entry, _)| {
-                (entry.policy.selector != query.outbound, entry.policy.priority, entry.order)
-            })
+            .min_by_key(|(entry, _)| (entry.policy.selector != query.outbound, entry.policy.priority, entry.order))
             .map(|(entry, reqid)| PolicyMatch { reqid, outbound: entry.policy.selector })
     }
 
@@ -96,9 +94,8 @@ fn is_ipsec(policy: &Policy) -> bool {
 
 /// The reqid of the template that wants such an SA, if the policy is one that does.
 fn wanted(policy: &Policy, query: &PolicyQuery) -> Option<ReqId> {
-    let fits = policy.place == Place::Spd(Direction::Out)
-        && is_ipsec(policy)
-        && policy.selector.contains(&query.outbound);
+    let fits =
+        policy.place == Place::Spd(Direction::Out) && is_ipsec(policy) && policy.selector.contains(&query.outbound);
     let template = policy.templates.iter().find(|template| serves(template, query))?;
     fits.then_some(template.reqid)
 }

@@ -42,7 +42,8 @@ pub fn derive_psk(
     derive(hash, Secret::new(base), gxy, cky_i, cky_r)
 }
 
-fn derive(hash: Hash, base: Secret, gxy: &Secret, cky_i: Cookie, cky_r: Cookie) -> Skeyids {
+/// SKEYID_d, _a and _e from SKEYID, however that was made.
+pub fn derive(hash: Hash, base: Secret, gxy: &Secret, cky_i: Cookie, cky_r: Cookie) -> Skeyids {
     let step = |before: &[u8], number: u8| {
         Secret::new(prf(hash, base.expose(), &[before, gxy.expose(), &cky_i.0, &cky_r.0, &[number]]))
     };

@@ -1,0 +1,250 @@
+//! Public-key work by OpenSSL and random octets from the system, for the core (dependencies.md says why these).
+
+use std::fmt;
+
+use ike::crypto::group::{self, check_public, exponent_octets};
+use ike::crypto::provider::{CryptoError, DhPair, Provider, RsaPublicKey};
+use ike::crypto::signature::check_rsa_input;
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::error::ErrorStack;
+use openssl::rsa::{Padding, Rsa};
+use policy::model::algorithm::Group;
+use policy::model::secret::Secret;
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+/// The provider of the daemon.
+pub struct OpensslProvider {
+    random: SystemRandom,
+}
+
+impl OpensslProvider {
+    /// Nothing is opened or computed yet.
+    pub fn new() -> Self {
+        Self { random: SystemRandom::new() }
+    }
+}
+
+impl Default for OpensslProvider {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for OpensslProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpensslProvider")
+    }
+}
+
+impl Provider for OpensslProvider {
+    fn random(&self, out: &mut [u8]) {
+        // Nothing can be kept secret without it, so there is nothing to go on with.
+        self.random.fill(out).expect("the kernel gives random octets");
+    }
+
+    fn dh_generate(&self, group: Group) -> Result<DhPair, CryptoError> {
+        let mut exponent = Zeroizing::new(vec![0; exponent_octets(group)]);
+        self.random(&mut exponent);
+        // The top bit makes the exponent as long as it is meant to be; it is never 0 or 1 so.
+        if let Some(first) = exponent.first_mut() {
+            *first |= 0x80;
+        }
+        let secret = Secret::new(exponent.to_vec());
+        let public = power(group, &[group::GENERATOR], &secret).map_err(library)?;
+        Ok(DhPair { secret, public: public.expose().to_vec() })
+    }
+
+    fn dh_agree(&self, group: Group, secret: &Secret, peer_public: &[u8]) -> Result<Secret, CryptoError> {
+        check_public(group, peer_public)?;
+        power(group, peer_public, secret).map_err(library)
+    }
+
+    fn rsa_public(&self, key: &RsaPublicKey, input: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        check_rsa_input(key, input)?;
+        rsa_public(key, input).map_err(library)
+    }
+}
+
+/// `base^secret mod p` in constant time, left-padded to the group's length.
+fn power(group: Group, base: &[u8], secret: &Secret) -> Result<Secret, ErrorStack> {
+    let prime = BigNum::from_slice(group::prime(group))?;
+    let base = BigNum::from_slice(base)?;
+    let mut exponent = BigNum::new_secure()?;
+    exponent.copy_from_slice(secret.expose())?;
+    // Chooses BN_mod_exp_mont_consttime: same multiplications and table accesses for every exponent of this length.
+    exponent.set_const_time();
+    let mut result = BigNum::new_secure()?;
+    let mut context = BigNumContext::new_secure()?;
+    let outcome = result.mod_exp(&base, &exponent, &prime, &mut context);
+    exponent.clear();
+    outcome?;
+    let octets = result.to_vec_padded(i32::try_from(group.octets()).unwrap_or(i32::MAX));
+    result.clear();
+    octets.map(Secret::new)
+}
+
+fn rsa_public(key: &RsaPublicKey, input: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    let rsa = Rsa::from_public_components(BigNum::from_slice(&key.modulus)?, BigNum::from_slice(&key.exponent)?)?;
+    let mut output = vec![0; key.modulus.len()];
+    let written = rsa.public_decrypt(input, &mut output, Padding::NONE)?;
+    output.truncate(written);
+    Ok(output)
+}
+
+fn library(error: ErrorStack) -> CryptoError {
+    CryptoError::Library(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use ike::crypto::pure::PureProvider;
+    use openssl::pkey::Private;
+
+    use super::*;
+
+    /// Random octets are the system's here too.
+    fn pure() -> PureProvider {
+        let random = SystemRandom::new();
+        PureProvider::new(move |out| random.fill(out).unwrap())
+    }
+
+    #[test]
+    fn both_providers_agree_with_each_other_in_every_group() {
+        let (openssl, pure) = (OpensslProvider::new(), pure());
+        for group in Group::ALL {
+            let (ours, theirs) = (openssl.dh_generate(group).unwrap(), pure.dh_generate(group).unwrap());
+            assert_eq!(ours.secret.len(), theirs.secret.len());
+            let agreed = openssl.dh_agree(group, &ours.secret, &theirs.public).unwrap();
+            assert_eq!(agreed.len(), group.octets());
+            assert_eq!(pure.dh_agree(group, &theirs.secret, &ours.public), Ok(agreed), "{group:?}");
+        }
+    }
+
+    #[test]
+    fn primes_are_openssl_s() {
+        type Constant = fn() -> Result<BigNum, ErrorStack>;
+        let constants: [(Group, Constant); 8] = [
+            (Group::Modp768, BigNum::get_rfc2409_prime_768),
+            (Group::Modp1024, BigNum::get_rfc2409_prime_1024),
+            (Group::Modp1536, BigNum::get_rfc3526_prime_1536),
+            (Group::Modp2048, BigNum::get_rfc3526_prime_2048),
+            (Group::Modp3072, BigNum::get_rfc3526_prime_3072),
+            (Group::Modp4096, BigNum::get_rfc3526_prime_4096),
+            (Group::Modp6144, BigNum::get_rfc3526_prime_6144),
+            (Group::Modp8192, BigNum::get_rfc3526_prime_8192),
+        ];
+        for (group, constant) in constants {
+            assert_eq!(group::prime(group), constant().unwrap().to_vec(), "{group:?}");
+        }
+    }
+
+    /// K-3: the secret keeps its leading zeros, or SKEYID would differ from the peer's once in 256 handshakes.
+    #[test]
+    fn a_leading_zero_of_the_shared_secret_is_kept() {
+        let (openssl, pure) = (OpensslProvider::new(), pure());
+        let group = Group::Modp1024;
+        let ours = openssl.dh_generate(group).unwrap();
+        let short = (0_u32..10_000).find_map(|attempt| {
+            let exponent = Secret::new([&[0x80; 28], attempt.to_be_bytes().as_slice()].concat());
+            let public = power(group, &[group::GENERATOR], &exponent).unwrap();
+            let agreed = openssl.dh_agree(group, &ours.secret, public.expose()).unwrap();
+            (agreed.expose()[0] == 0).then_some((exponent, public, agreed))
+        });
+        let (exponent, public, agreed) = short.unwrap();
+        assert_eq!(agreed.len(), 128);
+        for provider in [&openssl as &dyn Provider, &pure] {
+            assert_eq!(provider.dh_agree(group, &exponent, &ours.public).unwrap(), agreed);
+            assert_eq!(provider.dh_agree(group, &ours.secret, public.expose()).unwrap(), agreed);
+        }
+    }
+
+    #[test]
+    fn illegal_public_values_are_refused_before_any_work() {
+        let (openssl, pure) = (OpensslProvider::new(), pure());
+        for group in Group::ALL {
+            let prime = group::prime(group).to_vec();
+            let mut below = prime.clone();
+            below[prime.len() - 1] -= 1;
+            let mut one = vec![0; prime.len()];
+            one[prime.len() - 1] = 1;
+            let illegal = [vec![0; prime.len()], one, below, prime.clone(), prime[1..].to_vec(), vec![]];
+            for value in illegal {
+                for provider in [&openssl as &dyn Provider, &pure] {
+                    let refused = provider.dh_agree(group, &Secret::new(vec![5]), &value);
+                    assert_eq!(refused, Err(CryptoError::PublicValue { group, octets: value.len() }));
+                }
+            }
+        }
+    }
+
+    fn keypair(bits: u32) -> (Rsa<Private>, RsaPublicKey) {
+        let rsa = Rsa::generate(bits).unwrap();
+        let public = RsaPublicKey { modulus: rsa.n().to_vec(), exponent: rsa.e().to_vec() };
+        (rsa, public)
+    }
+
+    #[test]
+    fn rsa_public_keeps_leading_zeros_in_both() {
+        let (openssl, pure) = (OpensslProvider::new(), pure());
+        let (_, key) = keypair(1024);
+        for input in [[vec![0; 127], vec![2]].concat(), [vec![0; 128]].concat(), vec![0x3c; 128]] {
+            let ours = openssl.rsa_public(&key, &input).unwrap();
+            assert_eq!(ours.len(), 128);
+            assert_eq!(pure.rsa_public(&key, &input), Ok(ours));
+        }
+        let above = vec![0xff; 128];
+        assert!(matches!(openssl.rsa_public(&key, &above), Err(CryptoError::Rsa(_))));
+        assert!(matches!(pure.rsa_public(&key, &above), Err(CryptoError::Rsa(_))));
+        let even = RsaPublicKey { exponent: vec![4], ..key };
+        assert!(matches!(openssl.rsa_public(&even, &[0; 128]), Err(CryptoError::Rsa(_))));
+    }
+
+    /// ATTACKS A-17 with a real key: each wrong encoding, signed by the key's owner, is refused by both.
+    #[test]
+    fn malformed_signatures_are_refused() {
+        use ike::crypto::signature::{SignatureError, verify};
+        let (rsa, key) = keypair(2048);
+        let (openssl, pure) = (OpensslProvider::new(), pure());
+        let hash = [0x42; 32];
+        let encode = |padding: usize, tail: &[u8]| [&[0, 1], vec![0xff; padding].as_slice(), &[0], tail].concat();
+        let sign = |encoded: &[u8]| {
+            let mut signature = vec![0; 256];
+            rsa.private_encrypt(encoded, &mut signature, Padding::NONE).unwrap();
+            signature
+        };
+        let right = sign(&encode(221, &hash));
+        let mut hole = encode(221, &hash);
+        hole[90] = 0;
+        let wrong = [
+            ("shorter hash", sign(&encode(222, &hash[..31])), SignatureError::Mismatch),
+            ("longer hash", sign(&encode(220, &[hash.as_slice(), &[0]].concat())), SignatureError::Mismatch),
+            ("trailing octets", sign(&encode(8, &[hash.as_slice(), &[7; 213]].concat())), SignatureError::Mismatch),
+            ("short padding", sign(&encode(3, &[&[0; 218], hash.as_slice()].concat())), SignatureError::Mismatch),
+            ("zero in the padding", sign(&hole), SignatureError::Mismatch),
+            ("all zero", vec![0; 256], SignatureError::Mismatch),
+            ("one octet less", right[1..].to_vec(), SignatureError::Length { octets: 255, modulus: 256 }),
+            ("one octet more", [&[0], right.as_slice()].concat(), SignatureError::Length { octets: 257, modulus: 256 }),
+            ("empty", vec![], SignatureError::Length { octets: 0, modulus: 256 }),
+            (
+                "not below the modulus",
+                vec![0xff; 256],
+                SignatureError::Crypto(CryptoError::Rsa("number is not below the modulus")),
+            ),
+        ];
+        for provider in [&openssl as &dyn Provider, &pure] {
+            assert_eq!(verify(provider, &key, &right, &hash), Ok(()));
+            for (what, signature, error) in &wrong {
+                assert_eq!(verify(provider, &key, signature, &hash).as_ref(), Err(error), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn random_octets_differ() {
+        let mut buffers = [[0; 32]; 2];
+        buffers.iter_mut().for_each(|buffer| OpensslProvider::new().random(buffer));
+        assert_ne!(buffers[0], buffers[1]);
+        assert_ne!(buffers[0], [0; 32]);
+    }
+}
