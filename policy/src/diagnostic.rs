@@ -10,6 +10,8 @@ use crate::span::{Sources, Span};
 const SHOWN: usize = 120;
 /// Columns shown in front of the place when a line is cut.
 const CONTEXT: usize = 40;
+/// Characters of a message.
+const MAX_MESSAGE: usize = 300;
 /// Errors after which a parser stops adding more: a file that is no configuration at all would bury its reader.
 const MAX_ERRORS: usize = 200;
 
@@ -42,7 +44,8 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at `span`.
     pub fn error(span: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, span, message: message.into(), found: None, expected: None, hint: None }
+        let message = cut(message.into());
+        Self { severity: Severity::Error, span, message, found: None, expected: None, hint: None }
     }
 
     /// A warning at `span`.
@@ -53,7 +56,7 @@ impl Diagnostic {
     /// Adds the token found.
     #[must_use]
     pub fn found(self, found: impl Into<String>) -> Self {
-        Self { found: Some(found.into()), ..self }
+        Self { found: Some(cut(found.into())), ..self }
     }
 
     /// Adds what was expected.
@@ -156,6 +159,15 @@ impl Diagnostics {
         list.sort_by_key(|diagnostic| (diagnostic.span.file, diagnostic.span.start));
         list
     }
+}
+
+/// A message quotes what it found, and that may be a megabyte.
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
 }
 
 /// All of `diagnostics`, rendered one after the other.

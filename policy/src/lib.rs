@@ -3,4 +3,5 @@
 pub mod diagnostic;
 pub mod model;
 pub mod racoon;
+pub mod setkey;
 pub mod span;

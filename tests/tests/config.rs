@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use policy::racoon::include::NoFiles;
 use policy::racoon::{self, Loaded};
+use policy::setkey;
+use policy::setkey::parser::Script;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
@@ -37,5 +39,26 @@ fn the_seeds_configurations_run() {
     }
     for name in ["lartc-upstairs.conf", "lartc-laptop.conf"] {
         assert_seed_runs(name, &["3des is weak"]);
+    }
+}
+
+fn load_script(folder_name: &str, name: &str) -> Script {
+    let text = fs::read(folder(folder_name).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    setkey::parser::parse(name, &text)
+}
+
+#[test]
+fn the_seeds_scripts_run() {
+    let scripts = [
+        ("keylime.setkey", 8),
+        ("ipop.setkey", 2),
+        ("ipop-purge.setkey", 2),
+        ("lartc-laptop.setkey", 4),
+        ("lartc-upstairs.setkey", 4),
+    ];
+    for (name, statements) in scripts {
+        let script = load_script("seeds", name);
+        assert_eq!(script.diagnostics, [], "{name}: {}", script.render());
+        assert_eq!(script.statements.len(), statements, "{name}");
     }
 }

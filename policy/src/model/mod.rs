@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod identity;
 pub mod lifetime;
 pub mod proposal;
+pub mod protocol_name;
 pub mod remote;
 pub mod sa;
 pub mod sainfo;
