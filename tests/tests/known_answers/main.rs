@@ -1,9 +1,8 @@
 //! Known answers: handshakes recorded between two strongSwan hosts, whose keys are known, must come out the same from
 //! our key derivation (RFC 2409 §5), and every message in them must survive decoding and encoding octet by octet.
 //!
-//! `recording` reads `vectors/`, `replay` walks through the messages of one, the tests compare.
+//! `tests::recording` reads `vectors/`, `replay` walks through the messages of one, the tests compare.
 
-mod recording;
 mod replay;
 
 use ike::crypto::iv::phase1_iv;
@@ -19,8 +18,8 @@ use policy::model::algorithm::Hash;
 use policy::model::sa::Spi;
 use policy::model::secret::Secret;
 use serde_json::Value;
+use tests::recording::{self, charon, hex, load, named_cipher, named_hash, octets, packets, secret};
 
-use recording::{charon, hex, load, named_cipher, named_hash, octets, packets, secret};
 use replay::{Phase1, Replay};
 
 /// The secret part of a replay.

@@ -16,8 +16,7 @@ use ike::wire::number::{ExchangeType, Flags, PayloadType};
 use ike::wire::sa::SaPayload;
 use policy::model::algorithm::{Hash, SizedCipher};
 use policy::model::secret::Secret;
-
-use crate::recording::Packet;
+use tests::recording::Packet;
 
 /// What phase 1 agreed on.
 pub struct Phase1 {
