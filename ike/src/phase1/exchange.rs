@@ -1,0 +1,267 @@
+//! What both roles of main mode share, as functions on data: framing, key state, ID and CERT payloads.
+
+use std::sync::Arc;
+
+use policy::model::identity::Identity;
+use policy::model::secret::Secret;
+
+use super::proposal::Agreed;
+use crate::config::RemoteConfig;
+use crate::context::{Context, Path};
+use crate::crypto::hash::{hash_i, hash_r};
+use crate::crypto::iv::phase1_iv;
+use crate::crypto::skeyid::{Skeyids, derive_signature, phase1_key};
+use crate::error::ExchangeError;
+use crate::event::{JudgeRequest, PeerCertificate};
+use crate::identity::matching::accepts;
+use crate::message::{Cookies, Message, Opened, Sealer, message};
+use crate::payloads::{Shape, bodies, body};
+use crate::report::{Event, Level};
+use crate::wire::cert::{CertPayload, CertRequest};
+use crate::wire::identification::IdPayload;
+use crate::wire::message::{RawPayload, Tail, decode_chain, encode_chain, first_kind};
+use crate::wire::notify::NotifyPayload;
+use crate::wire::number::{CertEncoding, ExchangeType, Flags, NotifyType, PayloadType, ProtocolId};
+
+/// What both public values give: keys, hashes and the cipher state.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    pub(crate) agreed: Agreed,
+    pub(crate) skeyids: Skeyids,
+    pub(crate) sealer: Sealer,
+    pub(crate) cookies: Cookies,
+    gxi: Vec<u8>,
+    gxr: Vec<u8>,
+    /// The initiator's SA payload body as it went over the wire.
+    sai: Vec<u8>,
+}
+
+/// The public material of an exchange.
+pub(crate) struct Publics {
+    pub(crate) ni: Vec<u8>,
+    pub(crate) nr: Vec<u8>,
+    pub(crate) gxi: Vec<u8>,
+    pub(crate) gxr: Vec<u8>,
+}
+
+impl Keyed {
+    /// Derives everything for signature authentication (RFC 2409 §5).
+    pub(crate) fn new(agreed: Agreed, cookies: Cookies, publics: Publics, gxy: &Secret, sai: Vec<u8>) -> Self {
+        let Publics { ni, nr, gxi, gxr } = publics;
+        let skeyids = derive_signature(agreed.hash, &ni, &nr, gxy, &cookies.initiator.0, &cookies.responder.0);
+        let key = phase1_key(agreed.hash, &skeyids.e, agreed.cipher);
+        let last_block = phase1_iv(agreed.hash, agreed.cipher, &gxi, &gxr);
+        let sealer = Sealer { cipher: agreed.cipher, hash: agreed.hash, key, last_block };
+        Self { agreed, skeyids, sealer, cookies, gxi, gxr, sai }
+    }
+
+    /// HASH_I over the initiator's ID body.
+    pub(crate) fn hash_i(&self, id_body: &[u8]) -> Vec<u8> {
+        let (ours, theirs) = (&self.cookies.initiator.0, &self.cookies.responder.0);
+        hash_i(self.agreed.hash, &self.skeyids.base, &self.gxi, &self.gxr, ours, theirs, &self.sai, id_body)
+    }
+
+    /// HASH_R over the responder's ID body.
+    pub(crate) fn hash_r(&self, id_body: &[u8]) -> Vec<u8> {
+        let (theirs, ours) = (&self.cookies.initiator.0, &self.cookies.responder.0);
+        hash_r(self.agreed.hash, &self.skeyids.base, &self.gxi, &self.gxr, theirs, ours, &self.sai, id_body)
+    }
+
+    /// Encrypts a message of main mode and moves the chain on.
+    pub(crate) fn seal_main(&mut self, payloads: &[(PayloadType, Vec<u8>)]) -> Result<Vec<u8>, ExchangeError> {
+        let (sealed, last) = self.sealer.seal(&self.sealer.last_block, encode_chain(payloads))?;
+        self.sealer.last_block = last;
+        Ok(message(self.cookies, ExchangeType::MAIN, 0, first_kind(payloads), Flags::ENCRYPTED, &sealed))
+    }
+}
+
+/// A message of main mode in clear.
+pub(crate) fn clear_main(cookies: Cookies, payloads: &[(PayloadType, Vec<u8>)]) -> Vec<u8> {
+    message(cookies, ExchangeType::MAIN, 0, first_kind(payloads), Flags(0), &encode_chain(payloads))
+}
+
+/// What MM1 and MM2 carry.
+pub(crate) const SA_ONLY: Shape =
+    Shape { must: &[PayloadType::SA], may: &[], many: &[], first: Some(PayloadType::SA) };
+
+/// What MM3 and MM4 carry.
+pub(crate) const KE_NONCE: Shape = Shape {
+    must: &[PayloadType::KE, PayloadType::NONCE],
+    may: &[],
+    many: &[PayloadType::CERTREQ, PayloadType::NOTIFY],
+    first: None,
+};
+
+/// What MM5 and MM6 carry with signatures.
+const ID_SIG: Shape = Shape {
+    must: &[PayloadType::ID, PayloadType::SIG],
+    may: &[],
+    many: &[PayloadType::CERT, PayloadType::CERTREQ, PayloadType::NOTIFY],
+    first: None,
+};
+
+/// MM5 or MM6, read.
+pub(crate) struct IdSig {
+    pub(crate) last_block: Vec<u8>,
+    pub(crate) id_body: Vec<u8>,
+    pub(crate) identity: Identity,
+    pub(crate) certificates: Vec<Vec<u8>>,
+    pub(crate) pkcs7: Vec<Vec<u8>>,
+    pub(crate) signature: Vec<u8>,
+    pub(crate) initial_contact: bool,
+}
+
+/// Decrypts and reads MM5 or MM6; changes nothing.
+pub(crate) fn read_id_sig(keyed: &Keyed, message: &Message<'_>) -> Result<IdSig, ExchangeError> {
+    let Opened { plain, last_block } = message.open(&keyed.sealer, &keyed.sealer.last_block)?;
+    let payloads = decode_chain(message.header.next, &plain, Tail::Padding)?;
+    ID_SIG.check(&payloads)?;
+    let id_body = body(&payloads, PayloadType::ID)?.to_vec();
+    let id = IdPayload::decode(&id_body)?;
+    // RFC 2407 §4.6.2: protocol and port of a phase 1 ID are 0/0 or UDP/500 (4500 in the wild).
+    if !matches!((id.protocol, id.port), (0, 0) | (17, 0 | 500 | 4500)) {
+        return Err(ExchangeError::InvalidId(format!("protocol {} port {} in phase 1", id.protocol, id.port)));
+    }
+    let identity = id.to_identity()?;
+    let (certificates, pkcs7) = certificates(&payloads)?;
+    let initial_contact = bodies(&payloads, PayloadType::NOTIFY)
+        .filter_map(|octets| NotifyPayload::decode(octets).ok())
+        .any(|notify| notify.kind == NotifyType::INITIAL_CONTACT);
+    let signature = body(&payloads, PayloadType::SIG)?.to_vec();
+    Ok(IdSig { last_block, id_body, identity, certificates, pkcs7, signature, initial_contact })
+}
+
+/// The X.509 and PKCS#7 contents of the CERT payloads; other encodings are ignored (RFC 2408 §3.9).
+fn certificates(payloads: &[RawPayload<'_>]) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), ExchangeError> {
+    let (mut x509, mut pkcs7) = (Vec::new(), Vec::new());
+    for octets in bodies(payloads, PayloadType::CERT) {
+        let cert = CertPayload::decode(octets)?;
+        match cert.encoding {
+            CertEncoding::X509_SIGNATURE => x509.push(cert.data),
+            CertEncoding::PKCS7 => pkcs7.push(cert.data),
+            _ => {}
+        }
+    }
+    Ok((x509, pkcs7))
+}
+
+/// More certificate requests than this are not sent: a system's whole CA directory would not fit a datagram.
+const MOST_REQUESTS: usize = 8;
+
+/// Our certificate requests: one for each trust anchor, or one that asks for any (RFC 4945 §3.2).
+pub(crate) fn our_requests(remote: &RemoteConfig) -> Vec<(PayloadType, Vec<u8>)> {
+    if !remote.remote.send_cr {
+        return Vec::new();
+    }
+    let request = |authority: &[u8]| {
+        let request = CertRequest { encoding: CertEncoding::X509_SIGNATURE, authority: authority.to_vec() };
+        (PayloadType::CERTREQ, request.encode())
+    };
+    if remote.accepted_issuers.is_empty() || remote.accepted_issuers.len() > MOST_REQUESTS {
+        return vec![request(&[])];
+    }
+    remote.accepted_issuers.iter().map(|name| request(name)).collect()
+}
+
+/// Notes a peer that asks for a certificate of an issuer we have none of; it gets ours all the same, as from racoon.
+pub(crate) fn note_foreign_requests(
+    cx: &mut Context,
+    remote: &RemoteConfig,
+    path: Path,
+    payloads: &[RawPayload<'_>],
+) -> Result<(), ExchangeError> {
+    let requests: Vec<CertRequest> = bodies(payloads, PayloadType::CERTREQ)
+        .map(|octets| Ok(CertRequest::decode(octets)?))
+        .collect::<Result<_, ExchangeError>>()?;
+    let Some(credential) = &remote.credential else { return Ok(()) };
+    let wanted = |request: &CertRequest| {
+        request.encoding != CertEncoding::X509_SIGNATURE
+            || request.authority.is_empty()
+            || credential.issuers.iter().any(|issuer| crate::identity::dn::same_name(issuer, &request.authority))
+    };
+    if !requests.is_empty() && !requests.iter().any(wanted) {
+        cx.report(Level::Debug, path.peer, Event::ForeignCertificateRequest);
+    }
+    Ok(())
+}
+
+/// Our ID body: the configured identity, or the address the exchange runs from.
+pub(crate) fn our_id(remote: &RemoteConfig, path: Path) -> Result<Vec<u8>, ExchangeError> {
+    let identity = remote.my_identity.clone().unwrap_or(Identity::Address(path.local.ip()));
+    Ok(IdPayload::from_identity(&identity, 0, 0).encode())
+}
+
+/// Our CERT payloads, leaf first; the root was left out by whoever loaded the chain.
+fn our_certificates(remote: &RemoteConfig) -> Vec<(PayloadType, Vec<u8>)> {
+    let chain = match &remote.credential {
+        Some(credential) if remote.remote.send_cert => credential.chain.as_slice(),
+        _ => &[],
+    };
+    let cert = |der: &Vec<u8>| CertPayload { encoding: CertEncoding::X509_SIGNATURE, data: der.clone() };
+    chain.iter().map(|der| (PayloadType::CERT, cert(der).encode())).collect()
+}
+
+/// The payloads of our MM5 or MM6; `contact` adds INITIAL-CONTACT for this pair of cookies.
+pub(crate) fn our_id_sig(
+    remote: &RemoteConfig,
+    id_body: Vec<u8>,
+    signature: Vec<u8>,
+    contact: Option<Cookies>,
+) -> Vec<(PayloadType, Vec<u8>)> {
+    let mut payloads = vec![(PayloadType::ID, id_body)];
+    payloads.extend(our_certificates(remote));
+    payloads.push((PayloadType::SIG, signature));
+    if let Some(cookies) = contact {
+        payloads.push((PayloadType::NOTIFY, initial_contact(cookies).encode()));
+    }
+    payloads
+}
+
+/// INITIAL-CONTACT (RFC 2407 §4.6.3.3): the SPI is both cookies.
+pub(crate) fn initial_contact(cookies: Cookies) -> NotifyPayload {
+    NotifyPayload {
+        doi: NotifyPayload::DOI_IPSEC,
+        protocol: ProtocolId::ISAKMP,
+        kind: NotifyType::INITIAL_CONTACT,
+        spi: cookies.concat(),
+        data: Vec::new(),
+    }
+}
+
+/// Is the claimed identity one that the configuration accepts? With `verify_identifier off` a mismatch is only logged.
+pub(crate) fn check_identity(
+    cx: &mut Context,
+    remote: &RemoteConfig,
+    path: Path,
+    identity: &Identity,
+) -> Result<(), ExchangeError> {
+    if accepts(&remote.remote.peers_identifiers, identity) {
+        return Ok(());
+    }
+    if remote.remote.verify_identifier {
+        return Err(ExchangeError::IdentityRefused(identity.clone()));
+    }
+    cx.report(Level::Notify, path.peer, Event::IdentityNotConfigured { identity: identity.clone() });
+    Ok(())
+}
+
+/// The case for the certificate judge.
+pub(crate) fn judge_request(cx: &Context, remote: &Arc<RemoteConfig>, path: Path, peer: &IdSig) -> Box<JudgeRequest> {
+    Box::new(JudgeRequest {
+        remote: Arc::clone(remote),
+        certificates: peer.certificates.clone(),
+        pkcs7: peer.pkcs7.clone(),
+        identity: peer.identity.clone(),
+        peer: path.peer.ip(),
+        wall: cx.now.wall,
+    })
+}
+
+/// A finished main mode.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(crate) keyed: Keyed,
+    pub(crate) identity: Identity,
+    pub(crate) certificate: Arc<PeerCertificate>,
+    pub(crate) initial_contact: bool,
+}

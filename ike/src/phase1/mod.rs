@@ -1,0 +1,6 @@
+//! Main mode (RFC 2409 §5): a file per role, what both share in `exchange` and `proposal`.
+
+pub(crate) mod exchange;
+pub(crate) mod main_initiator;
+pub(crate) mod main_responder;
+pub(crate) mod proposal;
