@@ -1,0 +1,260 @@
+//! Main mode as initiator: sends MM1, MM3, MM5 (RFC 2409 §5.1). One struct per awaited event.
+
+use std::sync::Arc;
+
+use policy::model::identity::Identity;
+
+use super::exchange::{
+    Established, IdSig, KE_NONCE, Keyed, Publics, SA_ONLY, check_identity, clear_main, judge_request,
+    note_foreign_requests, our_id, our_id_sig, our_requests, read_id_sig,
+};
+use super::proposal::{Agreed, check_answer, offer};
+use crate::crypto::provider::DhPair;
+use crate::crypto::signature;
+use crate::error::ExchangeError;
+use crate::event::{JobId, Output, PeerCertificate, Rejection};
+use crate::handshake::{Facts, Next, Refused};
+use crate::message::{Cookies, Message};
+use crate::payloads::{body, nonce};
+use crate::wire::header::Cookie;
+use crate::wire::number::PayloadType;
+use crate::wire::sa::SaPayload;
+
+/// Where a main mode of ours stands.
+#[derive(Debug)]
+pub(crate) enum MainInitiator {
+    /// MM1 sent.
+    ExpectSa(Box<ExpectSa>),
+    /// MM3 sent.
+    ExpectKeNonce(Box<ExpectKeNonce>),
+    /// MM4 received, our private key is at work.
+    AwaitSignature(Box<AwaitSignature>),
+    /// MM5 sent.
+    ExpectIdSig(Box<ExpectIdSig>),
+    /// MM6 received, the peer's certificate is before the judge.
+    AwaitVerdict(Box<AwaitVerdict>),
+}
+
+/// Waits for MM2: the responder's choice.
+#[derive(Debug)]
+pub(crate) struct ExpectSa {
+    cookie: Cookie,
+    sai: Vec<u8>,
+}
+
+/// Waits for MM4: the responder's public value and nonce.
+#[derive(Debug)]
+pub(crate) struct ExpectKeNonce {
+    cookies: Cookies,
+    agreed: Agreed,
+    sai: Vec<u8>,
+    pair: DhPair,
+    ni: Vec<u8>,
+}
+
+/// Waits for our signature over HASH_I.
+#[derive(Debug)]
+pub(crate) struct AwaitSignature {
+    keyed: Keyed,
+    job: JobId,
+    id_body: Vec<u8>,
+}
+
+/// Waits for MM6: the responder's identity and signature.
+#[derive(Debug)]
+pub(crate) struct ExpectIdSig {
+    pub(crate) keyed: Keyed,
+}
+
+/// Waits for the verdict over the responder's certificate.
+#[derive(Debug)]
+pub(crate) struct AwaitVerdict {
+    keyed: Keyed,
+    job: JobId,
+    hash: Vec<u8>,
+    signature: Vec<u8>,
+    identity: Identity,
+    initial_contact: bool,
+}
+
+/// Begins: MM1, our proposals.
+pub(crate) fn begin(facts: &mut Facts<'_>) -> Result<(MainInitiator, Vec<u8>), ExchangeError> {
+    if facts.remote.credential.is_none() {
+        return Err(ExchangeError::Local(format!(
+            "remote {}: no certificate_type, but rsasig is to be negotiated",
+            facts.remote.remote.name
+        )));
+    }
+    let sai = offer(&facts.remote.remote)?.encode();
+    let cookie = facts.cx.cookie();
+    let cookies = Cookies { initiator: cookie, responder: Cookie([0; 8]) };
+    let datagram = clear_main(cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, sai.clone())]));
+    Ok((MainInitiator::ExpectSa(Box::new(ExpectSa { cookie, sai })), datagram))
+}
+
+impl MainInitiator {
+    /// The initiator's cookie of this exchange, and the responder's once it is known.
+    pub(crate) fn cookies(&self) -> Cookies {
+        match self {
+            Self::ExpectSa(state) => Cookies { initiator: state.cookie, responder: Cookie([0; 8]) },
+            Self::ExpectKeNonce(state) => state.cookies,
+            Self::AwaitSignature(state) => state.keyed.cookies,
+            Self::ExpectIdSig(state) => state.keyed.cookies,
+            Self::AwaitVerdict(state) => state.keyed.cookies,
+        }
+    }
+
+    /// Key state, once both public values are known.
+    pub(crate) fn keyed(&self) -> Option<&Keyed> {
+        match self {
+            Self::ExpectSa(_) | Self::ExpectKeNonce(_) => None,
+            Self::AwaitSignature(state) => Some(&state.keyed),
+            Self::ExpectIdSig(state) => Some(&state.keyed),
+            Self::AwaitVerdict(state) => Some(&state.keyed),
+        }
+    }
+
+    /// Takes the next message of the peer.
+    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Result<Next<Self>, Refused<Self>> {
+        match self {
+            Self::ExpectSa(state) => state.message(message, facts),
+            Self::ExpectKeNonce(state) => state.message(message, facts),
+            Self::ExpectIdSig(state) => state.message(message, facts),
+            // Nothing of the peer is awaited while our own side works.
+            waiting @ (Self::AwaitSignature(_) | Self::AwaitVerdict(_)) => Ok(Next::Wait(waiting)),
+        }
+    }
+
+    /// Takes our signature.
+    pub(crate) fn signed(
+        self,
+        job: JobId,
+        result: Result<Vec<u8>, String>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<Self>, Refused<Self>> {
+        match self {
+            Self::AwaitSignature(state) if state.job == job => state.signed(result, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+
+    /// Takes the verdict over the peer's certificate.
+    pub(crate) fn judged(
+        self,
+        job: JobId,
+        result: Result<Arc<PeerCertificate>, Rejection>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<Self>, Refused<Self>> {
+        match self {
+            Self::AwaitVerdict(state) if state.job == job => state.judged(result, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+}
+
+impl ExpectSa {
+    fn message(
+        self: Box<Self>,
+        message: &Message<'_>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+        let agreed = match self.read(message, facts) {
+            Ok(agreed) => agreed,
+            // MM2 is not authenticated: a forged one must not end the exchange.
+            Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectSa(self))),
+        };
+        let cookies = Cookies { initiator: self.cookie, responder: message.header.responder };
+        let pair = facts.cx.provider.dh_generate(agreed.group)?;
+        let ni = facts.cx.random(facts.remote.remote.nonce_size);
+        let mut payloads = vec![(PayloadType::KE, pair.public.clone()), (PayloadType::NONCE, ni.clone())];
+        payloads.extend(our_requests(facts.remote));
+        let datagram = clear_main(cookies, &payloads);
+        let next = ExpectKeNonce { cookies, agreed, sai: self.sai, pair, ni };
+        Ok(Next::Send(MainInitiator::ExpectKeNonce(Box::new(next)), datagram))
+    }
+
+    fn read(&self, message: &Message<'_>, facts: &mut Facts<'_>) -> Result<Agreed, ExchangeError> {
+        let payloads = message.clear(&SA_ONLY)?;
+        let answer = SaPayload::decode(body(&payloads, PayloadType::SA)?)?;
+        let agreed = check_answer(&answer, &facts.remote.remote)?;
+        facts.read_vendor_ids(&payloads);
+        Ok(agreed)
+    }
+}
+
+impl ExpectKeNonce {
+    fn message(
+        self: Box<Self>,
+        message: &Message<'_>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+        let read = message.clear(&KE_NONCE).and_then(|payloads| {
+            note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
+            let gxr = body(&payloads, PayloadType::KE)?.to_vec();
+            let gxy = facts.cx.provider.dh_agree(self.agreed.group, &self.pair.secret, &gxr)?;
+            Ok((gxr, nonce(&payloads)?, gxy))
+        });
+        let (gxr, nr, gxy) = match read {
+            Ok(read) => read,
+            // As with MM2: not authenticated, so a forged one must not end the exchange.
+            Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectKeNonce(self))),
+        };
+        let Self { cookies, agreed, sai, pair, ni } = *self;
+        let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi: pair.public, gxr }, &gxy, sai);
+        let id_body = our_id(facts.remote, facts.path)?;
+        let job = facts.sign(keyed.hash_i(&id_body))?;
+        Ok(Next::Wait(MainInitiator::AwaitSignature(Box::new(AwaitSignature { keyed, job, id_body }))))
+    }
+}
+
+impl AwaitSignature {
+    fn signed(
+        self: Box<Self>,
+        result: Result<Vec<u8>, String>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+        let signature = result.map_err(|why| ExchangeError::Local(format!("signing failed: {why}")))?;
+        let Self { mut keyed, id_body, .. } = *self;
+        let contact = facts.first_contact.then_some(keyed.cookies);
+        let datagram = keyed.seal_main(&our_id_sig(facts.remote, id_body, signature, contact))?;
+        Ok(Next::Send(MainInitiator::ExpectIdSig(Box::new(ExpectIdSig { keyed })), datagram))
+    }
+}
+
+impl ExpectIdSig {
+    fn message(
+        self: Box<Self>,
+        message: &Message<'_>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+        let peer = match read_id_sig(&self.keyed, message) {
+            Ok(peer) => peer,
+            Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectIdSig(self))),
+        };
+        check_identity(facts.cx, facts.remote, facts.path, &peer.identity)?;
+        let request = judge_request(facts.cx, facts.remote, facts.path, &peer);
+        let IdSig { last_block, id_body, identity, signature, initial_contact, .. } = peer;
+        let mut keyed = self.keyed;
+        keyed.sealer.last_block = last_block;
+        let hash = keyed.hash_r(&id_body);
+        let job = facts.cx.job();
+        facts.cx.emit(Output::Judge { job, request });
+        let next = AwaitVerdict { keyed, job, hash, signature, identity, initial_contact };
+        Ok(Next::Wait(MainInitiator::AwaitVerdict(Box::new(next))))
+    }
+}
+
+impl AwaitVerdict {
+    fn judged(
+        self: Box<Self>,
+        result: Result<Arc<PeerCertificate>, Rejection>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+        let certificate = result.map_err(ExchangeError::Certificate)?;
+        // RFC 2409 §5.1; only after the chain was accepted (IKEV1 SIG-1).
+        signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)
+            .map_err(ExchangeError::Signature)?;
+        let Self { keyed, identity, initial_contact, .. } = *self;
+        Ok(Next::Done(Box::new(Established { keyed, identity, certificate, initial_contact }), None))
+    }
+}

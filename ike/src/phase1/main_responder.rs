@@ -1,0 +1,227 @@
+//! Main mode as responder: answers with MM2, MM4, MM6 (RFC 2409 §5.1). One struct per awaited event.
+
+use std::sync::Arc;
+
+use policy::model::identity::Identity;
+
+use super::exchange::{
+    Established, IdSig, KE_NONCE, Keyed, Publics, SA_ONLY, check_identity, clear_main, judge_request,
+    note_foreign_requests, our_id, our_id_sig, our_requests, read_id_sig,
+};
+use super::proposal::{Agreed, Choice, choose};
+use crate::crypto::signature;
+use crate::error::ExchangeError;
+use crate::event::{JobId, Output, PeerCertificate, Rejection};
+use crate::handshake::{Facts, Next, Refused};
+use crate::message::{Cookies, Message};
+use crate::payloads::{body, nonce};
+use crate::wire::number::PayloadType;
+use crate::wire::sa::SaPayload;
+
+/// Where a main mode of the peer's stands.
+#[derive(Debug)]
+pub(crate) enum MainResponder {
+    /// MM2 sent.
+    ExpectKeNonce(Box<ExpectKeNonce>),
+    /// MM4 sent.
+    ExpectIdSig(Box<ExpectIdSig>),
+    /// MM5 received, the peer's certificate is before the judge.
+    AwaitVerdict(Box<AwaitVerdict>),
+    /// The peer is authenticated, our private key is at work.
+    AwaitSignature(Box<AwaitSignature>),
+}
+
+/// Waits for MM3: the initiator's public value and nonce. Nothing costly was done so far.
+#[derive(Debug)]
+pub(crate) struct ExpectKeNonce {
+    cookies: Cookies,
+    agreed: Agreed,
+    sai: Vec<u8>,
+}
+
+/// Waits for MM5: the initiator's identity and signature.
+#[derive(Debug)]
+pub(crate) struct ExpectIdSig {
+    pub(crate) keyed: Keyed,
+}
+
+/// Waits for the verdict over the initiator's certificate.
+#[derive(Debug)]
+pub(crate) struct AwaitVerdict {
+    keyed: Keyed,
+    job: JobId,
+    hash: Vec<u8>,
+    signature: Vec<u8>,
+    identity: Identity,
+    initial_contact: bool,
+}
+
+/// Waits for our signature over HASH_R.
+#[derive(Debug)]
+pub(crate) struct AwaitSignature {
+    keyed: Keyed,
+    job: JobId,
+    id_body: Vec<u8>,
+    identity: Identity,
+    certificate: Arc<PeerCertificate>,
+    initial_contact: bool,
+}
+
+/// Begins with MM1: chooses, answers with MM2.
+///
+/// # Errors
+/// As [`choose`]; the caller has no state to keep.
+pub(crate) fn begin(message: &Message<'_>, facts: &mut Facts<'_>) -> Result<(MainResponder, Vec<u8>), ExchangeError> {
+    let payloads = message.clear(&SA_ONLY)?;
+    let sai = body(&payloads, PayloadType::SA)?.to_vec();
+    let Choice { agreed, answer } = choose(&SaPayload::decode(&sai)?, &facts.remote.remote)?;
+    facts.read_vendor_ids(&payloads);
+    let cookies = Cookies { initiator: message.header.initiator, responder: facts.cx.cookie() };
+    let datagram = clear_main(cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, answer.encode())]));
+    Ok((MainResponder::ExpectKeNonce(Box::new(ExpectKeNonce { cookies, agreed, sai })), datagram))
+}
+
+impl MainResponder {
+    /// Both cookies.
+    pub(crate) fn cookies(&self) -> Cookies {
+        match self {
+            Self::ExpectKeNonce(state) => state.cookies,
+            Self::ExpectIdSig(state) => state.keyed.cookies,
+            Self::AwaitVerdict(state) => state.keyed.cookies,
+            Self::AwaitSignature(state) => state.keyed.cookies,
+        }
+    }
+
+    /// Key state, once both public values are known.
+    pub(crate) fn keyed(&self) -> Option<&Keyed> {
+        match self {
+            Self::ExpectKeNonce(_) => None,
+            Self::ExpectIdSig(state) => Some(&state.keyed),
+            Self::AwaitVerdict(state) => Some(&state.keyed),
+            Self::AwaitSignature(state) => Some(&state.keyed),
+        }
+    }
+
+    /// Has the peer shown that it receives at its address?
+    pub(crate) fn is_half_open(&self) -> bool {
+        matches!(self, Self::ExpectKeNonce(_))
+    }
+
+    /// Takes the next message of the peer.
+    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Result<Next<Self>, Refused<Self>> {
+        match self {
+            Self::ExpectKeNonce(state) => state.message(message, facts),
+            Self::ExpectIdSig(state) => state.message(message, facts),
+            // Nothing of the peer is awaited while our own side works.
+            waiting @ (Self::AwaitVerdict(_) | Self::AwaitSignature(_)) => Ok(Next::Wait(waiting)),
+        }
+    }
+
+    /// Takes the verdict over the peer's certificate.
+    pub(crate) fn judged(
+        self,
+        job: JobId,
+        result: Result<Arc<PeerCertificate>, Rejection>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<Self>, Refused<Self>> {
+        match self {
+            Self::AwaitVerdict(state) if state.job == job => state.judged(result, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+
+    /// Takes our signature.
+    pub(crate) fn signed(
+        self,
+        job: JobId,
+        result: Result<Vec<u8>, String>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<Self>, Refused<Self>> {
+        match self {
+            Self::AwaitSignature(state) if state.job == job => state.signed(result, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+}
+
+impl ExpectKeNonce {
+    fn message(
+        self: Box<Self>,
+        message: &Message<'_>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+        let read = message.clear(&KE_NONCE).and_then(|payloads| {
+            note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
+            Ok((body(&payloads, PayloadType::KE)?.to_vec(), nonce(&payloads)?))
+        });
+        let (gxi, ni) = match read {
+            Ok(read) => read,
+            Err(error) => return Err(Refused::stay(error, MainResponder::ExpectKeNonce(self))),
+        };
+        let pair = facts.cx.provider.dh_generate(self.agreed.group)?;
+        // Refuses a public value out of range before it is used and before MM4 is sent (ATTACKS A-25).
+        let gxy = facts.cx.provider.dh_agree(self.agreed.group, &pair.secret, &gxi)?;
+        let nr = facts.cx.random(facts.remote.remote.nonce_size);
+        let Self { cookies, agreed, sai } = *self;
+        let mut payloads = vec![(PayloadType::KE, pair.public.clone()), (PayloadType::NONCE, nr.clone())];
+        payloads.extend(our_requests(facts.remote));
+        let datagram = clear_main(cookies, &payloads);
+        let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi, gxr: pair.public }, &gxy, sai);
+        Ok(Next::Send(MainResponder::ExpectIdSig(Box::new(ExpectIdSig { keyed })), datagram))
+    }
+}
+
+impl ExpectIdSig {
+    fn message(
+        self: Box<Self>,
+        message: &Message<'_>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+        let peer = match read_id_sig(&self.keyed, message) {
+            Ok(peer) => peer,
+            Err(error) => return Err(Refused::stay(error, MainResponder::ExpectIdSig(self))),
+        };
+        check_identity(facts.cx, facts.remote, facts.path, &peer.identity)?;
+        let request = judge_request(facts.cx, facts.remote, facts.path, &peer);
+        let IdSig { last_block, id_body, identity, signature, initial_contact, .. } = peer;
+        let mut keyed = self.keyed;
+        keyed.sealer.last_block = last_block;
+        let hash = keyed.hash_i(&id_body);
+        let job = facts.cx.job();
+        facts.cx.emit(Output::Judge { job, request });
+        let next = AwaitVerdict { keyed, job, hash, signature, identity, initial_contact };
+        Ok(Next::Wait(MainResponder::AwaitVerdict(Box::new(next))))
+    }
+}
+
+impl AwaitVerdict {
+    fn judged(
+        self: Box<Self>,
+        result: Result<Arc<PeerCertificate>, Rejection>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+        let certificate = result.map_err(ExchangeError::Certificate)?;
+        // RFC 2409 §5.1; only after the chain was accepted (IKEV1 SIG-1).
+        signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)
+            .map_err(ExchangeError::Signature)?;
+        let Self { keyed, identity, initial_contact, .. } = *self;
+        let id_body = our_id(facts.remote, facts.path)?;
+        let job = facts.sign(keyed.hash_r(&id_body))?;
+        let next = AwaitSignature { keyed, job, id_body, identity, certificate, initial_contact };
+        Ok(Next::Wait(MainResponder::AwaitSignature(Box::new(next))))
+    }
+}
+
+impl AwaitSignature {
+    fn signed(
+        self: Box<Self>,
+        result: Result<Vec<u8>, String>,
+        facts: &mut Facts<'_>,
+    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+        let signature = result.map_err(|why| ExchangeError::Local(format!("signing failed: {why}")))?;
+        let Self { mut keyed, id_body, identity, certificate, initial_contact, .. } = *self;
+        let datagram = keyed.seal_main(&our_id_sig(facts.remote, id_body, signature, None))?;
+        let established = Established { keyed, identity, certificate, initial_contact };
+        Ok(Next::Done(Box::new(established), Some(datagram)))
+    }
+}
