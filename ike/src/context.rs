@@ -1,13 +1,13 @@
 //! What every part of the endpoint shares: the time, the configuration, random octets, timers and the outputs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::crypto::provider::Provider;
-use crate::event::{ChildId, JobId, Now, Output};
+use crate::event::{ChildId, JobId, Now, Output, SaName, SpiRequest};
 use crate::report::{Event, Level, Report};
 use crate::timer::{Phase1Id, TimerTable};
 use crate::wire::header::Cookie;
@@ -21,6 +21,24 @@ pub(crate) struct Path {
     pub(crate) peer: SocketAddr,
 }
 
+/// Who waits for the answer to an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum JobOwner {
+    /// A main mode.
+    Phase1(Phase1Id),
+    /// The quick mode with this message ID.
+    Quick(Phase1Id, u32),
+    /// A child whose outbound SA is being installed.
+    Child(ChildId),
+}
+
+/// A question under way.
+struct Job {
+    owner: JobOwner,
+    /// What an SPI was asked for: one that nobody wants any more is given back.
+    spi_request: Option<SpiRequest>,
+}
+
 /// Shared state of an endpoint.
 pub(crate) struct Context {
     pub(crate) provider: Arc<dyn Provider>,
@@ -28,13 +46,14 @@ pub(crate) struct Context {
     pub(crate) now: Now,
     pub(crate) timers: TimerTable,
     out: VecDeque<Output>,
+    jobs: BTreeMap<JobId, Job>,
     last_number: u64,
 }
 
 impl Context {
     pub(crate) fn new(provider: Arc<dyn Provider>, config: Arc<Config>) -> Self {
         let now = Now { monotonic: Duration::ZERO, wall: 0 };
-        Self { provider, config, now, timers: TimerTable::default(), out: VecDeque::new(), last_number: 0 }
+        Self { provider, config, now, timers: TimerTable::default(), out: VecDeque::new(), jobs: BTreeMap::new(), last_number: 0 }
     }
 
     /// Queues an output.
@@ -62,9 +81,34 @@ impl Context {
         self.last_number
     }
 
-    /// A fresh job number.
-    pub(crate) fn job(&mut self) -> JobId {
-        JobId(self.number())
+    /// A fresh job number for `owner`.
+    pub(crate) fn job(&mut self, owner: JobOwner) -> JobId {
+        let job = JobId(self.number());
+        self.jobs.insert(job, Job { owner, spi_request: None });
+        job
+    }
+
+    /// Asks the kernel for an SPI.
+    pub(crate) fn allocate_spi(&mut self, owner: JobOwner, request: SpiRequest) -> JobId {
+        let job = JobId(self.number());
+        self.jobs.insert(job, Job { owner, spi_request: Some(request) });
+        self.emit(Output::AllocateSpi { job, request });
+        job
+    }
+
+    /// Takes the owner of an answered question; `None` if it was never asked or is answered already.
+    pub(crate) fn finish_job(&mut self, job: JobId) -> Option<(JobOwner, Option<SpiRequest>)> {
+        self.jobs.remove(&job).map(|job| (job.owner, job.spi_request))
+    }
+
+    /// Questions under way.
+    pub(crate) fn open_jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Gives an SPI back.
+    pub(crate) fn remove_sa(&mut self, sa: SaName) {
+        self.emit(Output::RemoveSa { sa });
     }
 
     /// A fresh child number.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::RemoteConfig;
-use crate::context::{Context, Path};
+use crate::context::{Context, JobOwner, Path};
 use crate::error::ExchangeError;
 use crate::event::{JobId, Output, PeerCertificate, Rejection};
 use crate::message::{Cookies, Message, Role};
@@ -14,14 +14,15 @@ use crate::phase1::main_initiator::MainInitiator;
 use crate::phase1::main_responder::MainResponder;
 use crate::phase2::wish::ChildWish;
 use crate::retransmit::{Answered, Unanswered};
+use crate::step::{Stepped, lift};
 use crate::timer::Phase1Id;
 use crate::wire::message::RawPayload;
 use crate::wire::number::PayloadType;
 
-/// Vendor ID of this implementation: MD5-free, 16 octets, the first half of SHA-256("xfrmd: inbound SA before QM2").
+/// Vendor ID of this implementation: 16 octets drawn once.
 ///
 /// A peer that sends it installs its inbound SA before it answers a quick mode, so that we may send on the outbound SA
-/// at once; others install after QM3 and get [`crate::children`]'s grace.
+/// at once; others install after QM3 and get a grace.
 const VENDOR_ID: [u8; 16] =
     [0x6c, 0x3a, 0x51, 0x0e, 0x8f, 0x27, 0xd4, 0x92, 0x1b, 0xc5, 0x7e, 0x60, 0xa9, 0x33, 0xee, 0x48];
 
@@ -36,6 +37,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) peer_is_xfrmd: &'a mut bool,
     /// Our side.
     pub(crate) role: Role,
+    /// Who answers to outputs belong to.
+    pub(crate) owner: JobOwner,
 }
 
 impl Facts<'_> {
@@ -44,7 +47,7 @@ impl Facts<'_> {
         let credential = self.remote.credential.as_ref().ok_or_else(|| {
             ExchangeError::Local(format!("remote {}: no certificate_type to sign with", self.remote.remote.name))
         })?;
-        let job = self.cx.job();
+        let job = self.cx.job(self.owner);
         self.cx.emit(Output::Sign { job, key: credential.key, octets });
         Ok(job)
     }
@@ -61,36 +64,6 @@ impl Facts<'_> {
             payloads.push((PayloadType::VENDOR, VENDOR_ID.to_vec()));
         }
         payloads
-    }
-}
-
-/// What follows a step.
-pub(crate) enum Next<S> {
-    /// Go on waiting.
-    Wait(S),
-    /// Send this, then wait.
-    Send(S, Vec<u8>),
-    /// Finished, after sending this.
-    Done(Box<Established>, Option<Vec<u8>>),
-}
-
-/// A step that was not taken.
-pub(crate) struct Refused<S> {
-    pub(crate) error: ExchangeError,
-    /// `Some`: the message is ignored and the exchange stays where it was; `None`: the exchange is over.
-    pub(crate) state: Option<S>,
-}
-
-impl<S> Refused<S> {
-    /// Ignore the message.
-    pub(crate) fn stay(error: ExchangeError, state: S) -> Self {
-        Self { error, state: Some(state) }
-    }
-}
-
-impl<S, E: Into<ExchangeError>> From<E> for Refused<S> {
-    fn from(error: E) -> Self {
-        Self { error: error.into(), state: None }
     }
 }
 
@@ -149,7 +122,7 @@ impl State {
     }
 
     /// Takes the next event of the exchange.
-    pub(crate) fn step(self, event: Step<'_>, facts: &mut Facts<'_>) -> Result<Next<Self>, Refused<Self>> {
+    pub(crate) fn step(self, event: Step<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
         match self {
             Self::Initiator(state) => {
                 let result = match event {
@@ -176,15 +149,6 @@ pub(crate) enum Step<'a> {
     Message(&'a Message<'a>),
     Signed(JobId, Result<Vec<u8>, String>),
     Judged(JobId, Result<Arc<PeerCertificate>, Rejection>),
-}
-
-fn lift<S, T>(result: Result<Next<S>, Refused<S>>, wrap: impl Fn(S) -> T) -> Result<Next<T>, Refused<T>> {
-    match result {
-        Ok(Next::Wait(state)) => Ok(Next::Wait(wrap(state))),
-        Ok(Next::Send(state, datagram)) => Ok(Next::Send(wrap(state), datagram)),
-        Ok(Next::Done(established, datagram)) => Ok(Next::Done(established, datagram)),
-        Err(Refused { error, state }) => Err(Refused { error, state: state.map(wrap) }),
-    }
 }
 
 /// Messages refused before an exchange is dropped (ATTACKS D-4: garbage costs one decryption each).

@@ -21,7 +21,7 @@ use crate::wire::cert::{CertPayload, CertRequest};
 use crate::wire::identification::IdPayload;
 use crate::wire::message::{RawPayload, Tail, decode_chain, encode_chain, first_kind};
 use crate::wire::notify::NotifyPayload;
-use crate::wire::number::{CertEncoding, ExchangeType, Flags, NotifyType, PayloadType, ProtocolId};
+use crate::wire::number::{CertEncoding, DOI_IPSEC, ExchangeType, Flags, NotifyType, PayloadType, ProtocolId};
 
 /// What both public values give: keys, hashes and the cipher state.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Keyed {
 
 /// A message of main mode in clear.
 pub(crate) fn clear_main(cookies: Cookies, payloads: &[(PayloadType, Vec<u8>)]) -> Vec<u8> {
-    message(cookies, ExchangeType::MAIN, 0, first_kind(payloads), Flags(0), &encode_chain(payloads))
+    message(cookies, ExchangeType::MAIN, 0, first_kind(payloads), Flags::NONE, &encode_chain(payloads))
 }
 
 /// What MM1 and MM2 carry.
@@ -220,7 +220,7 @@ pub(crate) fn our_id_sig(
 /// INITIAL-CONTACT (RFC 2407 §4.6.3.3): the SPI is both cookies.
 pub(crate) fn initial_contact(cookies: Cookies) -> NotifyPayload {
     NotifyPayload {
-        doi: NotifyPayload::DOI_IPSEC,
+        doi: DOI_IPSEC,
         protocol: ProtocolId::ISAKMP,
         kind: NotifyType::INITIAL_CONTACT,
         spi: cookies.concat(),

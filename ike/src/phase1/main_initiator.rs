@@ -13,9 +13,10 @@ use crate::crypto::provider::DhPair;
 use crate::crypto::signature;
 use crate::error::ExchangeError;
 use crate::event::{JobId, Output, PeerCertificate, Rejection};
-use crate::handshake::{Facts, Next, Refused};
+use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
+use crate::step::{Next, Refused, Stepped};
 use crate::wire::header::Cookie;
 use crate::wire::number::PayloadType;
 use crate::wire::sa::SaPayload;
@@ -115,7 +116,7 @@ impl MainInitiator {
     }
 
     /// Takes the next message of the peer.
-    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Result<Next<Self>, Refused<Self>> {
+    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
         match self {
             Self::ExpectSa(state) => state.message(message, facts),
             Self::ExpectKeNonce(state) => state.message(message, facts),
@@ -131,7 +132,7 @@ impl MainInitiator {
         job: JobId,
         result: Result<Vec<u8>, String>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<Self>, Refused<Self>> {
+    ) -> Stepped<Self, Established> {
         match self {
             Self::AwaitSignature(state) if state.job == job => state.signed(result, facts),
             other => Ok(Next::Wait(other)),
@@ -144,7 +145,7 @@ impl MainInitiator {
         job: JobId,
         result: Result<Arc<PeerCertificate>, Rejection>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<Self>, Refused<Self>> {
+    ) -> Stepped<Self, Established> {
         match self {
             Self::AwaitVerdict(state) if state.job == job => state.judged(result, facts),
             other => Ok(Next::Wait(other)),
@@ -157,7 +158,7 @@ impl ExpectSa {
         self: Box<Self>,
         message: &Message<'_>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+    ) -> Stepped<MainInitiator, Established> {
         let agreed = match self.read(message, facts) {
             Ok(agreed) => agreed,
             // MM2 is not authenticated: a forged one must not end the exchange.
@@ -187,7 +188,7 @@ impl ExpectKeNonce {
         self: Box<Self>,
         message: &Message<'_>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+    ) -> Stepped<MainInitiator, Established> {
         let read = message.clear(&KE_NONCE).and_then(|payloads| {
             note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
             let gxr = body(&payloads, PayloadType::KE)?.to_vec();
@@ -212,7 +213,7 @@ impl AwaitSignature {
         self: Box<Self>,
         result: Result<Vec<u8>, String>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+    ) -> Stepped<MainInitiator, Established> {
         let signature = result.map_err(|why| ExchangeError::Local(format!("signing failed: {why}")))?;
         let Self { mut keyed, id_body, .. } = *self;
         let contact = facts.first_contact.then_some(keyed.cookies);
@@ -226,7 +227,7 @@ impl ExpectIdSig {
         self: Box<Self>,
         message: &Message<'_>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+    ) -> Stepped<MainInitiator, Established> {
         let peer = match read_id_sig(&self.keyed, message) {
             Ok(peer) => peer,
             Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectIdSig(self))),
@@ -237,7 +238,7 @@ impl ExpectIdSig {
         let mut keyed = self.keyed;
         keyed.sealer.last_block = last_block;
         let hash = keyed.hash_r(&id_body);
-        let job = facts.cx.job();
+        let job = facts.cx.job(facts.owner);
         facts.cx.emit(Output::Judge { job, request });
         let next = AwaitVerdict { keyed, job, hash, signature, identity, initial_contact };
         Ok(Next::Wait(MainInitiator::AwaitVerdict(Box::new(next))))
@@ -249,7 +250,7 @@ impl AwaitVerdict {
         self: Box<Self>,
         result: Result<Arc<PeerCertificate>, Rejection>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainInitiator>, Refused<MainInitiator>> {
+    ) -> Stepped<MainInitiator, Established> {
         let certificate = result.map_err(ExchangeError::Certificate)?;
         // RFC 2409 §5.1; only after the chain was accepted (IKEV1 SIG-1).
         signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)

@@ -12,9 +12,10 @@ use super::proposal::{Agreed, Choice, choose};
 use crate::crypto::signature;
 use crate::error::ExchangeError;
 use crate::event::{JobId, Output, PeerCertificate, Rejection};
-use crate::handshake::{Facts, Next, Refused};
+use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
+use crate::step::{Next, Refused, Stepped};
 use crate::wire::number::PayloadType;
 use crate::wire::sa::SaPayload;
 
@@ -108,7 +109,7 @@ impl MainResponder {
     }
 
     /// Takes the next message of the peer.
-    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Result<Next<Self>, Refused<Self>> {
+    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
         match self {
             Self::ExpectKeNonce(state) => state.message(message, facts),
             Self::ExpectIdSig(state) => state.message(message, facts),
@@ -123,7 +124,7 @@ impl MainResponder {
         job: JobId,
         result: Result<Arc<PeerCertificate>, Rejection>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<Self>, Refused<Self>> {
+    ) -> Stepped<Self, Established> {
         match self {
             Self::AwaitVerdict(state) if state.job == job => state.judged(result, facts),
             other => Ok(Next::Wait(other)),
@@ -136,7 +137,7 @@ impl MainResponder {
         job: JobId,
         result: Result<Vec<u8>, String>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<Self>, Refused<Self>> {
+    ) -> Stepped<Self, Established> {
         match self {
             Self::AwaitSignature(state) if state.job == job => state.signed(result, facts),
             other => Ok(Next::Wait(other)),
@@ -149,7 +150,7 @@ impl ExpectKeNonce {
         self: Box<Self>,
         message: &Message<'_>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+    ) -> Stepped<MainResponder, Established> {
         let read = message.clear(&KE_NONCE).and_then(|payloads| {
             note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
             Ok((body(&payloads, PayloadType::KE)?.to_vec(), nonce(&payloads)?))
@@ -176,7 +177,7 @@ impl ExpectIdSig {
         self: Box<Self>,
         message: &Message<'_>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+    ) -> Stepped<MainResponder, Established> {
         let peer = match read_id_sig(&self.keyed, message) {
             Ok(peer) => peer,
             Err(error) => return Err(Refused::stay(error, MainResponder::ExpectIdSig(self))),
@@ -187,7 +188,7 @@ impl ExpectIdSig {
         let mut keyed = self.keyed;
         keyed.sealer.last_block = last_block;
         let hash = keyed.hash_i(&id_body);
-        let job = facts.cx.job();
+        let job = facts.cx.job(facts.owner);
         facts.cx.emit(Output::Judge { job, request });
         let next = AwaitVerdict { keyed, job, hash, signature, identity, initial_contact };
         Ok(Next::Wait(MainResponder::AwaitVerdict(Box::new(next))))
@@ -199,7 +200,7 @@ impl AwaitVerdict {
         self: Box<Self>,
         result: Result<Arc<PeerCertificate>, Rejection>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+    ) -> Stepped<MainResponder, Established> {
         let certificate = result.map_err(ExchangeError::Certificate)?;
         // RFC 2409 §5.1; only after the chain was accepted (IKEV1 SIG-1).
         signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)
@@ -217,7 +218,7 @@ impl AwaitSignature {
         self: Box<Self>,
         result: Result<Vec<u8>, String>,
         facts: &mut Facts<'_>,
-    ) -> Result<Next<MainResponder>, Refused<MainResponder>> {
+    ) -> Stepped<MainResponder, Established> {
         let signature = result.map_err(|why| ExchangeError::Local(format!("signing failed: {why}")))?;
         let Self { mut keyed, id_body, identity, certificate, initial_contact, .. } = *self;
         let datagram = keyed.seal_main(&our_id_sig(facts.remote, id_body, signature, None))?;

@@ -9,14 +9,8 @@ use policy::model::remote::Remote;
 
 use crate::error::ExchangeError;
 use crate::wire::attribute::{Attribute, AttributeValue};
-use crate::wire::number::{ProtocolId, phase1_attr};
+use crate::wire::number::{KEY_IKE, ProtocolId, life_type, phase1_attr};
 use crate::wire::sa::{Proposal, SaPayload, Transform};
-
-/// The only phase 1 transform (RFC 2407 §4.4.2.1).
-const KEY_IKE: u8 = 1;
-
-/// Value of the life type attribute for seconds, in both phases.
-pub(crate) const LIFE_SECONDS: u16 = 1;
 
 /// Longest life that is believed; what a peer asks beyond is cut to it.
 const LONGEST_LIFE: Duration = Duration::from_secs(u32::MAX as u64);
@@ -51,12 +45,8 @@ pub(crate) fn offer(remote: &Remote) -> Result<SaPayload, ExchangeError> {
             remote.name
         )));
     }
-    Ok(sa_payload(Proposal { number: 1, protocol: ProtocolId::ISAKMP, spi: Vec::new(), transforms }))
-}
-
-/// An SA payload with one proposal.
-pub(crate) fn sa_payload(proposal: Proposal) -> SaPayload {
-    SaPayload { doi: SaPayload::DOI_IPSEC, situation: SaPayload::IDENTITY_ONLY, proposals: vec![proposal] }
+    let protocol = ProtocolId::ISAKMP;
+    Ok(SaPayload::new(vec![Proposal { number: 1, protocol, spi: Vec::new(), transforms }]))
 }
 
 /// A two-octet attribute.
@@ -71,7 +61,7 @@ fn attributes(proposal: &Phase1Proposal) -> Vec<Attribute> {
         short(phase1_attr::HASH, proposal.hash.facts().phase1),
         short(phase1_attr::AUTH_METHOD, proposal.auth.number()),
         short(phase1_attr::GROUP, proposal.group.number()),
-        short(phase1_attr::LIFE_TYPE, LIFE_SECONDS),
+        short(phase1_attr::LIFE_TYPE, life_type::SECONDS),
         Attribute { kind: phase1_attr::LIFE_DURATION, value: duration(proposal.lifetime.time.as_secs()) },
     ];
     if facts.variable_key
@@ -145,13 +135,13 @@ pub(crate) fn sized(cipher: Cipher, key_bits: Option<u16>) -> Option<SizedCipher
 }
 
 /// The life in seconds: the duration that follows a life type "seconds" (several pairs may stand, RFC 2407 §4.5).
-pub(crate) fn life_seconds(attributes: &[Attribute], life_type: u16, life_duration: u16) -> Option<Duration> {
+pub(crate) fn life_seconds(attributes: &[Attribute], type_attr: u16, duration_attr: u16) -> Option<Duration> {
     let mut in_seconds = true;
     let mut found = None;
     for attribute in attributes {
-        if attribute.kind == life_type {
-            in_seconds = attribute.as_number() == Some(u64::from(LIFE_SECONDS));
-        } else if attribute.kind == life_duration && in_seconds {
+        if attribute.kind == type_attr {
+            in_seconds = attribute.as_number() == Some(u64::from(life_type::SECONDS));
+        } else if attribute.kind == duration_attr && in_seconds {
             found = attribute.as_number();
         }
     }
@@ -176,7 +166,8 @@ pub(crate) fn choose(offered: &SaPayload, remote: &Remote) -> Result<Choice, Exc
             for own in remote.proposals.iter().filter(|own| usable(own)) {
                 let differences = match accept(&peer, own, remote.proposal_check) {
                     Ok(agreed) => {
-                        let answer = sa_payload(Proposal { transforms: vec![transform.clone()], ..proposal.clone() });
+                        let answer =
+                            SaPayload::new(vec![Proposal { transforms: vec![transform.clone()], ..proposal.clone() }]);
                         return Ok(Choice { agreed, answer });
                     }
                     Err(differences) => differences,
@@ -223,6 +214,9 @@ fn accept(peer: &Offered, own: &Phase1Proposal, check: ProposalCheck) -> Result<
 /// What `proposal_check` has against a life in phase 1 (RACOON: obey takes the peer's, strict and claim take at most
 /// ours, exact takes ours only).
 fn life_difference(peer: Duration, own: Duration, check: ProposalCheck) -> Option<String> {
+    if peer.is_zero() {
+        return Some("a lifetime of 0 seconds".to_owned());
+    }
     match check {
         ProposalCheck::Obey => None,
         ProposalCheck::Strict | ProposalCheck::Claim => (peer > own).then(|| long_life(own, peer)),

@@ -1,0 +1,84 @@
+//! A quick mode in progress: its state, its chain of cipher blocks, and what it keeps to resend.
+
+use policy::model::sa::Spi;
+
+use super::exchange::{NewChild, QuickFacts};
+use super::quick_initiator::QuickInitiator;
+use super::quick_responder::QuickResponder;
+use super::wish::ChildWish;
+use crate::event::{JobId, PolicyMatch, SaName};
+use crate::message::Message;
+use crate::protection::Chain;
+use crate::retransmit::{Answered, Unanswered};
+use crate::step::{Stepped, lift};
+
+/// State of either role.
+#[derive(Debug)]
+pub(crate) enum State {
+    Initiator(QuickInitiator),
+    Responder(QuickResponder),
+}
+
+/// What moves a quick mode on.
+pub(crate) enum Step<'a> {
+    Message(&'a Message<'a>),
+    Policy(JobId, Option<PolicyMatch>),
+    Spi(JobId, Result<Spi, String>),
+    Installed(JobId, Result<(), String>),
+}
+
+impl State {
+    /// Takes the next event of the exchange.
+    pub(crate) fn step(self, event: Step<'_>, facts: &mut QuickFacts<'_>) -> Stepped<Self, NewChild> {
+        match self {
+            Self::Initiator(state) => {
+                let result = match event {
+                    Step::Message(message) => state.message(message, facts),
+                    Step::Spi(job, result) => state.spi(job, result, facts),
+                    Step::Installed(job, result) => state.installed(job, result, facts),
+                    Step::Policy(..) => Ok(crate::step::Next::Wait(state)),
+                };
+                lift(result, Self::Initiator)
+            }
+            Self::Responder(state) => {
+                let result = match event {
+                    Step::Message(message) => state.message(message, facts),
+                    Step::Policy(job, policy) => state.policy(job, policy, facts),
+                    Step::Spi(job, result) => state.spi(job, result, facts),
+                    Step::Installed(job, result) => state.installed(job, result, facts),
+                };
+                lift(result, Self::Responder)
+            }
+        }
+    }
+}
+
+/// One quick mode.
+#[derive(Debug)]
+pub(crate) struct Quick {
+    pub(crate) chain: Chain,
+    /// `None` only while a step has the state in hand.
+    pub(crate) state: Option<State>,
+    pub(crate) unanswered: Option<Unanswered>,
+    pub(crate) answered: Answered,
+    pub(crate) refusals: u8,
+    /// The inbound SPI, or SA, that stands in the kernel for this exchange: taken out if the exchange fails.
+    pub(crate) inbound: Option<SaName>,
+    /// What we wanted; `None` as responder.
+    pub(crate) wish: Option<ChildWish>,
+}
+
+impl Quick {
+    /// Just begun.
+    pub(crate) fn new(chain: Chain, state: State, wish: Option<ChildWish>) -> Self {
+        Self {
+            chain,
+            state: Some(state),
+            unanswered: None,
+            answered: Answered::default(),
+            refusals: 0,
+            inbound: None,
+            wish,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Quick mode as responder: answers with QM2 (RFC 2409 §5.5). One struct per awaited event.
+
+use policy::model::sa::{Mode, Protocol, Spi};
+use policy::model::sainfo::Sainfo;
+use policy::model::selector::Selector;
+
+use super::exchange::{HASH_ONLY, HASH_SA, NewChild, QuickFacts, Seeds, both_or_none, legal_nonce, make_child};
+use super::proposal::{Choice, choose, find_sainfo, offered_mode};
+use super::selector::from_ids;
+use super::wish::{ChildKey, transport_selector};
+use crate::crypto::hash::{quick1, quick2, quick3};
+use crate::crypto::provider::DhPair;
+use crate::error::ExchangeError;
+use crate::event::{JobId, Output, PolicyMatch, PolicyQuery};
+use crate::message::{Message, Role};
+use crate::phase1::proposal::{duration, short};
+use crate::report::{Event, Level};
+use crate::step::{Next, Refused, Stepped};
+use crate::wire::attribute::Attribute;
+use crate::wire::identification::IdPayload;
+use crate::wire::notify::NotifyPayload;
+use crate::wire::number::{DOI_IPSEC, ExchangeType, NotifyType, PayloadType, ProtocolId, life_type, phase2_attr};
+use crate::wire::sa::SaPayload;
+
+/// Where a quick mode of the peer's stands.
+#[derive(Debug)]
+pub(crate) enum QuickResponder {
+    /// QM1 received, the policy is being looked up.
+    AwaitPolicy(Box<AwaitPolicy>),
+    /// The kernel is asked for an SPI.
+    AwaitSpi(Box<AwaitSpi>),
+    /// The inbound SA is being installed.
+    AwaitInbound(Box<AwaitInbound>),
+    /// QM2 sent.
+    ExpectHash(Box<ExpectHash>),
+}
+
+/// QM1, as it is carried through the states.
+#[derive(Debug)]
+struct Request {
+    offered: SaPayload,
+    ni: Vec<u8>,
+    ke: Option<Vec<u8>>,
+    ids: Option<(IdPayload, IdPayload)>,
+}
+
+/// Waits for the policy that wants this SA.
+#[derive(Debug)]
+pub(crate) struct AwaitPolicy {
+    job: JobId,
+    request: Request,
+    outbound: Selector,
+    mode: Mode,
+}
+
+/// Waits for the SPI of the inbound SA.
+#[derive(Debug)]
+pub(crate) struct AwaitSpi {
+    job: JobId,
+    request: Request,
+    key: ChildKey,
+    choice: Choice,
+}
+
+/// Waits until the inbound SA is in place: only then the initiator may use it (IKEV1 QM-3, openswan#60).
+#[derive(Debug)]
+pub(crate) struct AwaitInbound {
+    job: JobId,
+    child: Box<NewChild>,
+    answer: Vec<(PayloadType, Vec<u8>)>,
+    ni: Vec<u8>,
+    nr: Vec<u8>,
+}
+
+/// Waits for QM3.
+#[derive(Debug)]
+pub(crate) struct ExpectHash {
+    child: Box<NewChild>,
+    ni: Vec<u8>,
+    nr: Vec<u8>,
+}
+
+/// Begins with QM1: checks HASH(1), asks for the policy.
+pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result<QuickResponder, ExchangeError> {
+    let protection = &facts.sa.protection;
+    let protected = protection.open(facts.chain, message, &HASH_SA, |rest| {
+        quick1(protection.sealer.hash, &protection.skeyid_a, facts.chain.message_id, rest)
+    })?;
+    facts.chain.iv = protected.last_block.clone();
+    let ids = both_or_none(&protected)?;
+    let ni = legal_nonce(&protected)?;
+    let body = protected.sa.as_deref().ok_or(ExchangeError::MissingPayload(PayloadType::SA))?;
+    let offered = SaPayload::decode(body)?;
+    let (local, peer) = (facts.sa.path.local.ip(), facts.sa.path.peer.ip());
+    let proposed = from_ids(ids.as_ref(), peer, local)?.reversed();
+    let mode = offered_mode(&offered, proposed.contains(&transport_selector(local, peer, proposed)))?;
+    let outbound = match mode {
+        Mode::Tunnel => proposed,
+        Mode::Transport => {
+            // Transport mode protects the two ends and nobody else; peers with network-wide policies may name the
+            // networks, the ends must then lie inside.
+            let ends = transport_selector(local, peer, proposed);
+            if !proposed.contains(&ends) {
+                return Err(ExchangeError::InvalidId(format!("transport mode for {proposed}, but the ends are {ends}")));
+            }
+            ends
+        }
+    };
+    let job = facts.cx.job(facts.owner);
+    let query = PolicyQuery { outbound, mode, protocol: Protocol::Esp, local, peer };
+    facts.cx.emit(Output::FindPolicy { job, query });
+    let request = Request { offered, ni, ke: protected.ke, ids };
+    Ok(QuickResponder::AwaitPolicy(Box::new(AwaitPolicy { job, request, outbound, mode })))
+}
+
+impl QuickResponder {
+    /// Takes the next message of the peer.
+    pub(crate) fn message(self, message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Stepped<Self, NewChild> {
+        match self {
+            Self::ExpectHash(state) => state.message(message, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+
+    /// Takes the policy.
+    pub(crate) fn policy(
+        self,
+        job: JobId,
+        policy: Option<PolicyMatch>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<Self, NewChild> {
+        match self {
+            Self::AwaitPolicy(state) if state.job == job => state.policy(policy, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+
+    /// Takes the SPI.
+    pub(crate) fn spi(
+        self,
+        job: JobId,
+        result: Result<Spi, String>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<Self, NewChild> {
+        match self {
+            Self::AwaitSpi(state) if state.job == job => state.spi(result, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+
+    /// Takes the kernel's word on the inbound SA.
+    pub(crate) fn installed(
+        self,
+        job: JobId,
+        result: Result<(), String>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<Self, NewChild> {
+        match self {
+            Self::AwaitInbound(state) if state.job == job => state.installed(result, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+}
+
+impl AwaitPolicy {
+    fn policy(
+        self: Box<Self>,
+        policy: Option<PolicyMatch>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<QuickResponder, NewChild> {
+        let Self { request, outbound, mode, .. } = *self;
+        let policy = policy.ok_or_else(|| ExchangeError::NoPolicy(outbound.to_string()))?;
+        let remote = &facts.sa.remote.remote;
+        let sainfo: Sainfo = find_sainfo(&facts.cx.config, &outbound, &facts.sa.owner.identity, remote)
+            .cloned()
+            .ok_or(ExchangeError::NoSainfo)?;
+        let choice = choose(&request.offered, &sainfo, mode, remote.proposal_check)?;
+        match (choice.suite.group, &request.ke) {
+            (Some(_), None) => return Err(ExchangeError::MissingPayload(PayloadType::KE).into()),
+            (None, Some(_)) => return Err(ExchangeError::UnexpectedPayload(PayloadType::KE).into()),
+            _ => {}
+        }
+        let path = facts.sa.path;
+        let key = ChildKey {
+            local: path.local.ip(),
+            peer: path.peer.ip(),
+            outbound,
+            mode,
+            protocol: Protocol::Esp,
+            reqid: policy.reqid,
+        };
+        let job = facts.allocate_spi(&key);
+        Ok(Next::Wait(QuickResponder::AwaitSpi(Box::new(AwaitSpi { job, request, key, choice }))))
+    }
+}
+
+impl AwaitSpi {
+    fn spi(
+        self: Box<Self>,
+        result: Result<Spi, String>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<QuickResponder, NewChild> {
+        let spi = result.map_err(|why| ExchangeError::Local(format!("the kernel gives no SPI: {why}")))?;
+        let Self { request: Request { ni, ke, ids, .. }, key, choice, .. } = *self;
+        let pair = facts.pfs_pair(choice.suite.group)?;
+        let gqm = match (&pair, choice.suite.group, ke) {
+            (Some(pair), Some(group), Some(public)) => {
+                Some(facts.cx.provider.dh_agree(group, &pair.secret, &public)?)
+            }
+            _ => None,
+        };
+        let nr = facts.cx.random(facts.sa.remote.remote.nonce_size);
+        let id = facts.cx.child_id();
+        let seeds = Seeds { ni: &ni, nr: &nr, gqm: gqm.as_ref() };
+        let (inbound, child) =
+            make_child(facts, id, (key, choice.suite), (spi, choice.spi), &seeds, Role::Responder);
+        let answer = answer(&choice, spi, &nr, pair, ids, facts);
+        let job = facts.install(inbound);
+        let next = AwaitInbound { job, child: Box::new(child), answer, ni, nr };
+        Ok(Next::Wait(QuickResponder::AwaitInbound(Box::new(next))))
+    }
+}
+
+/// The payloads of QM2 behind HASH(2).
+fn answer(
+    choice: &Choice,
+    spi: Spi,
+    nr: &[u8],
+    pair: Option<DhPair>,
+    ids: Option<(IdPayload, IdPayload)>,
+    facts: &mut QuickFacts<'_>,
+) -> Vec<(PayloadType, Vec<u8>)> {
+    let mut payloads =
+        vec![(PayloadType::SA, choice.answer(spi).encode()), (PayloadType::NONCE, nr.to_vec())];
+    payloads.extend(pair.map(|pair| (PayloadType::KE, pair.public)));
+    if let Some((first, second)) = ids {
+        payloads.push((PayloadType::ID, first.encode()));
+        payloads.push((PayloadType::ID, second.encode()));
+    }
+    if let Some(life) = choice.claimed {
+        facts.cx.report(Level::Notify, facts.sa.path.peer, Event::OwnLifetime { seconds: life.as_secs() });
+        let attributes = [
+            short(phase2_attr::LIFE_TYPE, life_type::SECONDS),
+            Attribute { kind: phase2_attr::LIFE_DURATION, value: duration(life.as_secs()) },
+        ];
+        let notify = NotifyPayload {
+            doi: DOI_IPSEC,
+            protocol: ProtocolId::ESP,
+            kind: NotifyType::RESPONDER_LIFETIME,
+            spi: spi.0.to_be_bytes().to_vec(),
+            data: Attribute::encode_list(&attributes),
+        };
+        payloads.push((PayloadType::NOTIFY, notify.encode()));
+    }
+    payloads
+}
+
+impl AwaitInbound {
+    fn installed(
+        self: Box<Self>,
+        result: Result<(), String>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<QuickResponder, NewChild> {
+        if let Err(why) = result {
+            let error = ExchangeError::Local(format!("the kernel refuses the inbound SA: {why}"));
+            return Err(error.into());
+        }
+        let Self { child, answer, ni, nr, .. } = *self;
+        let protection = &facts.sa.protection;
+        let message_id = facts.chain.message_id;
+        let datagram = protection.seal(ExchangeType::QUICK, facts.chain, answer, |rest| {
+            quick2(protection.sealer.hash, &protection.skeyid_a, message_id, &ni, rest)
+        })?;
+        Ok(Next::Send(QuickResponder::ExpectHash(Box::new(ExpectHash { child, ni, nr })), datagram))
+    }
+}
+
+impl ExpectHash {
+    fn message(
+        self: Box<Self>,
+        message: &Message<'_>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<QuickResponder, NewChild> {
+        let protection = &facts.sa.protection;
+        let opened = protection.open(facts.chain, message, &HASH_ONLY, |_| {
+            quick3(protection.sealer.hash, &protection.skeyid_a, facts.chain.message_id, &self.ni, &self.nr)
+        });
+        match opened {
+            Ok(protected) => {
+                facts.chain.iv = protected.last_block;
+                Ok(Next::Done(self.child, None))
+            }
+            Err(error) => Err(Refused::stay(error, QuickResponder::ExpectHash(self))),
+        }
+    }
+}
