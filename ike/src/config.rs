@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use policy::model::addr::ISAKMP_PORT;
 use policy::model::identity::Identity;
 use policy::model::remote::{Remote, RemoteSelector, Timers};
 use policy::model::sainfo::Sainfo;
@@ -44,14 +45,22 @@ pub struct RemoteConfig {
 }
 
 /// A whole configuration; swapped whole.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// The UDP port our own negotiations start from.
+    pub isakmp_port: u16,
     /// Retransmission and time limits.
     pub timers: Timers,
     /// Peers in file order.
     pub remotes: Vec<Arc<RemoteConfig>>,
     /// Phase 2 parameters, most specific first.
     pub sainfos: Vec<Sainfo>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { isakmp_port: ISAKMP_PORT, timers: Timers::default(), remotes: Vec::new(), sainfos: Vec::new() }
+    }
 }
 
 impl Config {

@@ -53,7 +53,15 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(provider: Arc<dyn Provider>, config: Arc<Config>) -> Self {
         let now = Now { monotonic: Duration::ZERO, wall: 0 };
-        Self { provider, config, now, timers: TimerTable::default(), out: VecDeque::new(), jobs: BTreeMap::new(), last_number: 0 }
+        Self {
+            provider,
+            config,
+            now,
+            timers: TimerTable::default(),
+            out: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            last_number: 0,
+        }
     }
 
     /// Queues an output.

@@ -99,11 +99,6 @@ impl State {
         }
     }
 
-    /// A responder whose peer has sent no more than MM1?
-    pub(crate) fn is_half_open(&self) -> bool {
-        matches!(self, Self::Responder(state) if state.is_half_open())
-    }
-
     /// Which message of the peer is missing, for the log line of an exchange that timed out.
     pub(crate) fn awaited(&self) -> &'static str {
         match self {
@@ -159,6 +154,8 @@ pub(crate) const MOST_REFUSALS: u8 = 5;
 pub(crate) struct Handshake {
     pub(crate) id: Phase1Id,
     pub(crate) path: Path,
+    /// The responder's is zero until it is known.
+    pub(crate) cookies: Cookies,
     pub(crate) remote: Arc<RemoteConfig>,
     /// `None` only while a step has the state in hand.
     pub(crate) state: Option<State>,

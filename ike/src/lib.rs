@@ -4,9 +4,24 @@
 //! world it asks for with an [`event::Output`] and is told with an [`event::Input`]. Start at [`event`].
 #![forbid(unsafe_code)]
 
+mod children;
 pub mod config;
+mod context;
 pub mod crypto;
+pub mod endpoint;
+pub mod error;
 pub mod event;
+mod handshake;
 pub mod identity;
+mod informational;
+mod isakmp_sa;
+mod message;
+mod payloads;
+mod phase1;
+mod phase2;
+mod protection;
 pub mod report;
+mod retransmit;
+mod step;
+mod timer;
 pub mod wire;

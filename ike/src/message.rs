@@ -4,6 +4,7 @@ use policy::model::algorithm::{Hash, SizedCipher};
 use policy::model::secret::Secret;
 
 use crate::crypto::backend::{cbc_decrypt, cbc_encrypt};
+use crate::crypto::iv::last_block;
 use crate::error::ExchangeError;
 use crate::payloads::Shape;
 use crate::wire::header::{Cookie, Header};
@@ -51,8 +52,7 @@ impl Sealer {
     /// Decrypts the body of a message with `iv`.
     pub(crate) fn open(&self, iv: &[u8], body: &[u8]) -> Result<Opened, ExchangeError> {
         let block = self.cipher.cipher.facts().block;
-        let last = body.len().checked_sub(block).and_then(|at| body.get(at..));
-        match last {
+        match last_block(self.cipher, body) {
             Some(last) if body.len().is_multiple_of(block) => {
                 let plain = cbc_decrypt(self.cipher, &self.key, iv, body)?;
                 Ok(Opened { plain, last_block: last.to_vec() })
@@ -66,7 +66,7 @@ impl Sealer {
         let block = self.cipher.cipher.facts().block;
         chain.resize(chain.len().next_multiple_of(block), 0);
         let sealed = cbc_encrypt(self.cipher, &self.key, iv, &chain)?;
-        let last = sealed.get(sealed.len().saturating_sub(block)..).unwrap_or_default().to_vec();
+        let last = last_block(self.cipher, &sealed).unwrap_or_default().to_vec();
         Ok((sealed, last))
     }
 }

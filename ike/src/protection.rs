@@ -1,8 +1,8 @@
 //! What an ISAKMP SA protects: messages that begin with a HASH over the rest (RFC 2409 §5.5, §5.7).
 
 use policy::model::secret::Secret;
-use subtle::ConstantTimeEq;
 
+use crate::crypto::hash::matches;
 use crate::crypto::iv::phase2_iv;
 use crate::error::ExchangeError;
 use crate::message::{Cookies, Message, Opened, Sealer, message};
@@ -70,8 +70,8 @@ impl Protection {
         Ok(message(self.cookies, exchange, chain.message_id, PayloadType::HASH, Flags::ENCRYPTED, &sealed))
     }
 
-    /// Decrypts a message, checks its shape and its HASH; changes nothing. `hash_of` gets the octets after HASH without
-    /// the padding, and the message's own nonce is not needed for any of the three hashes.
+    /// Decrypts a message, checks its shape and its HASH; changes nothing. `hash_of` gets the octets after HASH,
+    /// padding left out.
     pub(crate) fn open(
         &self,
         chain: &Chain,
@@ -86,7 +86,7 @@ impl Protection {
         let begin = payloads.first().map_or(0, |first| first.range.end);
         let end = payloads.last().map_or(begin, |last| last.range.end);
         let rest = plain.get(begin..end).unwrap_or_default();
-        if !bool::from(hash_of(rest).as_slice().ct_eq(hash)) {
+        if !matches(&hash_of(rest), hash) {
             return Err(ExchangeError::HashMismatch);
         }
         let one = |kind| bodies(&payloads, kind).next().map(<[u8]>::to_vec);

@@ -1,7 +1,14 @@
 //! What the core has to say: facts for logs, listings and tests, worded as racoon words them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use policy::model::identity::Identity;
+use policy::model::sa::Mode;
+
+use crate::event::{CertificateId, SaName};
+use crate::wire::header::Cookie;
+use crate::wire::number::NotifyType;
 
 /// Severity, racoon's scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,18 +36,342 @@ pub struct Report {
     pub event: Event,
 }
 
-/// What happened; `Display` gives racoon's words. (Grows with the engine.)
+/// Both ends of an exchange, for log lines: `10.0.0.1[500]<=>10.0.0.2[500]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Ours.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub peer: SocketAddr,
+}
+
+/// An ISAKMP SA by its cookies, initiator's first: `0123456789abcdef:0123456789abcdef`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CookiePair(pub Cookie, pub Cookie);
+
+/// What happened; `Display` gives racoon's words where racoon has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Free text.
-    Text(String),
+    /// A child is wanted, and there is no ISAKMP SA yet.
+    Queued {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// A child is wanted from a peer that nothing is configured for.
+    NoConfiguration {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// A child is wanted from a peer that we only answer.
+    Passive {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// We began a main mode.
+    Phase1Initiated(Ends),
+    /// A peer began a main mode.
+    Phase1Responded(Ends),
+    /// Which exchange it is.
+    BeginMainMode,
+    /// An ISAKMP SA is up.
+    Phase1Established {
+        /// Ends.
+        ends: Ends,
+        /// Name.
+        cookies: CookiePair,
+        /// Who the peer is.
+        identity: Identity,
+    },
+    /// Something was let pass in judging the peer's certificate.
+    CertificateWarning(String),
+    /// The peer's identity is none of those configured, and `verify_identifier` is off.
+    IdentityNotConfigured {
+        /// What it claimed.
+        identity: Identity,
+    },
+    /// The peer asks for a certificate of an issuer that ours is not from.
+    ForeignCertificateRequest,
+    /// A main mode failed.
+    Phase1Failed {
+        /// Why.
+        reason: String,
+        /// Did the time run out?
+        timed_out: bool,
+        /// Name, as far as known.
+        cookies: CookiePair,
+    },
+    /// An ISAKMP SA reached its end.
+    Phase1Expired {
+        /// Ends.
+        ends: Ends,
+        /// Name.
+        cookies: CookiePair,
+    },
+    /// An ISAKMP SA was taken down by us.
+    Phase1Deleted {
+        /// Ends.
+        ends: Ends,
+        /// Name.
+        cookies: CookiePair,
+    },
+    /// An ISAKMP SA was taken down by the peer.
+    Phase1Purged {
+        /// Name.
+        cookies: CookiePair,
+    },
+    /// A main mode begins because children need the ISAKMP SA that is about to end.
+    Phase1Renegotiating {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// We began a quick mode.
+    Phase2Initiated(Ends),
+    /// The peer began a quick mode.
+    Phase2Responded(Ends),
+    /// One SA of a child is up.
+    ChildEstablished {
+        /// Its ends, ports included.
+        from: SocketAddr,
+        /// See `from`.
+        to: SocketAddr,
+        /// Mode.
+        mode: Mode,
+        /// Name.
+        sa: SaName,
+    },
+    /// A quick mode failed.
+    Phase2Failed {
+        /// The peer.
+        peer: IpAddr,
+        /// Why.
+        reason: String,
+        /// Did the time run out?
+        timed_out: bool,
+    },
+    /// A child that was wanted will not come.
+    GaveUp {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// A child reached its end.
+    ChildExpired {
+        /// Mode.
+        mode: Mode,
+        /// Its inbound SA.
+        sa: SaName,
+    },
+    /// An SA was taken out: replaced, deleted by the peer, or with its ISAKMP SA.
+    ChildPurged {
+        /// Name.
+        sa: SaName,
+    },
+    /// Somebody else took an SA out of the kernel.
+    ChildVanished {
+        /// Name.
+        sa: SaName,
+    },
+    /// A child of an earlier life of the daemon was taken over.
+    ChildAdopted {
+        /// Its inbound SA.
+        inbound: SaName,
+        /// Its outbound SA.
+        outbound: SaName,
+    },
+    /// The peer knows nothing of us any more.
+    InitialContact,
+    /// The peer's SAs live shorter than we proposed.
+    ResponderLifetime {
+        /// Seconds.
+        seconds: u64,
+    },
+    /// Our shorter life is used and announced.
+    OwnLifetime {
+        /// Seconds.
+        seconds: u64,
+    },
+    /// A notify under protection.
+    NotifyReceived {
+        /// Which.
+        kind: NotifyType,
+    },
+    /// A notify in clear: it changes nothing.
+    UnprotectedNotify {
+        /// Which.
+        kind: NotifyType,
+    },
+    /// A message came again.
+    Retransmitted {
+        /// The sender.
+        peer: SocketAddr,
+    },
+    /// A datagram that nothing can be done with.
+    Dropped {
+        /// Why.
+        reason: String,
+    },
+    /// A message of an exchange that was ignored; the exchange goes on.
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+    /// Everything resting on this certificate was taken down.
+    Revoked {
+        /// Which.
+        certificate: CertificateId,
+        /// IPsec SAs removed.
+        sas: usize,
+        /// ISAKMP SAs removed.
+        isakmp_sas: usize,
+    },
+}
+
+impl Event {
+    /// Can anybody on the network cause this line at will? Such lines are logged at a bounded rate.
+    pub fn is_unauthenticated(&self) -> bool {
+        matches!(
+            self,
+            Self::Dropped { .. }
+                | Self::Ignored { .. }
+                | Self::Retransmitted { .. }
+                | Self::UnprotectedNotify { .. }
+                | Self::Phase1Responded(_)
+                | Self::BeginMainMode
+                | Self::NoConfiguration { .. }
+        ) || matches!(self, Self::Phase1Failed { timed_out, cookies, .. } if *timed_out || cookies.1.is_zero())
+    }
+}
+
+/// `10.0.0.1[500]`, as racoon prints addresses.
+struct Bracketed(SocketAddr);
+
+impl fmt::Display for Bracketed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.0.ip(), self.0.port())
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}<=>{}", Bracketed(self.local), Bracketed(self.peer))
+    }
+}
+
+impl fmt::Display for CookiePair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0, self.1)
+    }
+}
+
+/// `spi=140411282(0x85e8192)`, racoon's way.
+struct SpiWords(u32);
+
+impl fmt::Display for SpiWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spi={}(0x{:x})", self.0, self.0)
+    }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => f.write_str(text),
+            Self::Queued { peer } => write!(f, "IPsec-SA request for {peer} queued due to no phase1 found."),
+            Self::NoConfiguration { peer } => write!(f, "no configuration found for {peer}."),
+            Self::Passive { peer } => write!(f, "IPsec-SA request for {peer} ignored: the remote is passive."),
+            Self::Phase1Initiated(ends) => write!(f, "initiate new phase 1 negotiation: {ends}"),
+            Self::Phase1Responded(ends) => write!(f, "respond new phase 1 negotiation: {ends}"),
+            Self::BeginMainMode => f.write_str("begin Identity Protection mode."),
+            Self::Phase1Established { ends: Ends { local, peer }, cookies, .. } => {
+                write!(f, "ISAKMP-SA established {}-{} spi:{cookies}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::CertificateWarning(words) => f.write_str(words),
+            Self::IdentityNotConfigured { identity } => {
+                write!(
+                    f,
+                    "the peer's {} identity is none of peers_identifier; verify_identifier is off.",
+                    identity.kind()
+                )
+            }
+            Self::ForeignCertificateRequest => {
+                f.write_str("the peer requests a certificate of another issuer; ours is sent all the same.")
+            }
+            Self::Phase1Failed { timed_out: true, reason, cookies } => {
+                write!(f, "phase1 negotiation failed due to time up. {cookies} ({reason})")
+            }
+            Self::Phase1Failed { reason, cookies, .. } => write!(f, "phase1 negotiation failed. {reason} {cookies}"),
+            Self::Phase1Expired { ends: Ends { local, peer }, cookies } => {
+                write!(f, "ISAKMP-SA expired {}-{} spi:{cookies}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::Phase1Deleted { ends: Ends { local, peer }, cookies } => {
+                write!(f, "ISAKMP-SA deleted {}-{} spi:{cookies}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::Phase1Purged { cookies } => write!(f, "purged ISAKMP-SA spi={cookies}."),
+            Self::Phase1Renegotiating { peer } => write!(f, "renegotiating phase1 to {peer} due to active phase2"),
+            Self::Phase2Initiated(ends) => write!(f, "initiate new phase 2 negotiation: {ends}"),
+            Self::Phase2Responded(ends) => write!(f, "respond new phase 2 negotiation: {ends}"),
+            Self::ChildEstablished { from, to, mode, sa } => write!(
+                f,
+                "IPsec-SA established: {}/{} {}->{} {}",
+                sa.protocol.log_name(),
+                mode.log_name(),
+                Bracketed(*from),
+                Bracketed(*to),
+                SpiWords(sa.spi.0)
+            ),
+            Self::Phase2Failed { peer, reason, timed_out: true } => {
+                write!(f, "{peer} give up to get IPsec-SA due to time up to wait. ({reason})")
+            }
+            Self::Phase2Failed { reason, .. } => write!(f, "phase2 negotiation failed. {reason}"),
+            Self::GaveUp { peer } => {
+                write!(f, "phase2 negotiation failed due to time up waiting for phase1. ESP {peer}[0]")
+            }
+            Self::ChildExpired { mode, sa } => write!(
+                f,
+                "IPsec-SA expired: {}/{} {}->{} {}",
+                sa.protocol.log_name(),
+                mode.log_name(),
+                sa.src,
+                sa.dst,
+                SpiWords(sa.spi.0)
+            ),
+            Self::ChildPurged { sa } => {
+                write!(f, "purged IPsec-SA proto_id={} spi={}.", sa.protocol.log_name(), sa.spi.0)
+            }
+            Self::ChildVanished { sa } => write!(
+                f,
+                "IPsec-SA {} {}->{} {} was deleted by somebody else.",
+                sa.protocol.log_name(),
+                sa.src,
+                sa.dst,
+                SpiWords(sa.spi.0)
+            ),
+            Self::ChildAdopted { inbound, outbound } => write!(
+                f,
+                "IPsec-SA {}->{} {} (outbound {}) taken over from an earlier run.",
+                inbound.src,
+                inbound.dst,
+                SpiWords(inbound.spi.0),
+                SpiWords(outbound.spi.0)
+            ),
+            Self::InitialContact => f.write_str("received INITIAL-CONTACT"),
+            Self::ResponderLifetime { seconds } => write!(f, "received RESPONDER-LIFETIME: {seconds} seconds"),
+            Self::OwnLifetime { seconds } => write!(f, "use own lifetime: my:{seconds}"),
+            Self::NotifyReceived { kind } => write!(f, "received notify {kind:?}"),
+            Self::UnprotectedNotify { kind } => {
+                write!(f, "ignore information because ISAKMP-SA has not been established yet. ({kind:?})")
+            }
+            Self::Retransmitted { peer } => write!(f, "the packet is retransmitted by {}.", Bracketed(*peer)),
+            Self::Dropped { reason } => write!(f, "datagram dropped: {reason}"),
+            Self::Ignored { reason } => write!(f, "message ignored: {reason}"),
+            Self::Revoked { certificate, sas, isakmp_sas } => write!(
+                f,
+                "revoked certificate serial 0x{}: {sas} IPsec-SAs and {isakmp_sas} ISAKMP-SAs deleted.",
+                hex(&certificate.serial)
+            ),
         }
     }
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }

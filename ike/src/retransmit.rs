@@ -44,7 +44,12 @@ pub(crate) struct Unanswered {
 impl Unanswered {
     /// Keeps `datagram`, just sent for the first time.
     pub(crate) fn new(datagram: Vec<u8>, timers: &Timers) -> Self {
-        Self { datagram, resends_left: timers.counter, gap: FIRST_GAP.min(timers.interval), longest_gap: timers.interval }
+        Self {
+            datagram,
+            resends_left: timers.counter,
+            gap: FIRST_GAP.min(timers.interval),
+            longest_gap: timers.interval,
+        }
     }
 
     /// Time until the first resend.
@@ -137,7 +142,8 @@ mod tests {
         answered.accepted(print, Duration::ZERO);
         assert_eq!(answered.check(print, Duration::ZERO), Seen::Again(None));
         answered.answered(vec![7]);
-        let replies = (0..10).filter(|_| answered.check(print, Duration::from_secs(1)) == Seen::Again(Some(vec![7]))).count();
+        let replies =
+            (0..10).filter(|_| answered.check(print, Duration::from_secs(1)) == Seen::Again(Some(vec![7]))).count();
         assert_eq!(replies, 3);
         assert_eq!(answered.check(print, Duration::from_secs(11)), Seen::Again(Some(vec![7])));
         assert_eq!(answered.check(Fingerprint::of(b"other"), Duration::from_secs(11)), Seen::New);

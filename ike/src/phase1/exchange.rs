@@ -8,14 +8,16 @@ use policy::model::secret::Secret;
 use super::proposal::Agreed;
 use crate::config::RemoteConfig;
 use crate::context::{Context, Path};
-use crate::crypto::hash::{hash_i, hash_r};
-use crate::crypto::iv::phase1_iv;
+use crate::crypto::hash::{Transcript, hash_i, hash_r};
+use crate::crypto::iv::{last_block, phase1_iv};
 use crate::crypto::skeyid::{Skeyids, derive_signature, phase1_key};
 use crate::error::ExchangeError;
 use crate::event::{JudgeRequest, PeerCertificate};
+use crate::handshake::Step;
 use crate::identity::matching::accepts;
 use crate::message::{Cookies, Message, Opened, Sealer, message};
 use crate::payloads::{Shape, bodies, body};
+use crate::protection::Protection;
 use crate::report::{Event, Level};
 use crate::wire::cert::{CertPayload, CertRequest};
 use crate::wire::identification::IdPayload;
@@ -48,7 +50,7 @@ impl Keyed {
     /// Derives everything for signature authentication (RFC 2409 §5).
     pub(crate) fn new(agreed: Agreed, cookies: Cookies, publics: Publics, gxy: &Secret, sai: Vec<u8>) -> Self {
         let Publics { ni, nr, gxi, gxr } = publics;
-        let skeyids = derive_signature(agreed.hash, &ni, &nr, gxy, &cookies.initiator.0, &cookies.responder.0);
+        let skeyids = derive_signature(agreed.hash, &ni, &nr, gxy, cookies.initiator, cookies.responder);
         let key = phase1_key(agreed.hash, &skeyids.e, agreed.cipher);
         let last_block = phase1_iv(agreed.hash, agreed.cipher, &gxi, &gxr);
         let sealer = Sealer { cipher: agreed.cipher, hash: agreed.hash, key, last_block };
@@ -57,14 +59,35 @@ impl Keyed {
 
     /// HASH_I over the initiator's ID body.
     pub(crate) fn hash_i(&self, id_body: &[u8]) -> Vec<u8> {
-        let (ours, theirs) = (&self.cookies.initiator.0, &self.cookies.responder.0);
-        hash_i(self.agreed.hash, &self.skeyids.base, &self.gxi, &self.gxr, ours, theirs, &self.sai, id_body)
+        hash_i(self.agreed.hash, &self.skeyids.base, &self.transcript(), id_body)
     }
 
     /// HASH_R over the responder's ID body.
     pub(crate) fn hash_r(&self, id_body: &[u8]) -> Vec<u8> {
-        let (theirs, ours) = (&self.cookies.initiator.0, &self.cookies.responder.0);
-        hash_r(self.agreed.hash, &self.skeyids.base, &self.gxi, &self.gxr, theirs, ours, &self.sai, id_body)
+        hash_r(self.agreed.hash, &self.skeyids.base, &self.transcript(), id_body)
+    }
+
+    fn transcript(&self) -> Transcript<'_> {
+        let Cookies { initiator, responder } = self.cookies;
+        Transcript { gxi: &self.gxi, gxr: &self.gxr, cky_i: initiator, cky_r: responder, sa_i: &self.sai }
+    }
+
+    /// The keys that protect informationals, during main mode and after it.
+    pub(crate) fn protection(&self) -> Protection {
+        let Skeyids { a, d, .. } = &self.skeyids;
+        Protection { cookies: self.cookies, sealer: self.sealer.clone(), skeyid_a: a.clone(), skeyid_d: d.clone() }
+    }
+
+    /// As [`Self::protection`], once `step` was taken: its message moved the chain of cipher blocks on.
+    pub(crate) fn protection_after(&self, step: &Step<'_>) -> Protection {
+        let mut protection = self.protection();
+        if let Step::Message(message) = step
+            && message.header.flags.contains(Flags::ENCRYPTED)
+            && let Some(last) = last_block(self.agreed.cipher, message.body)
+        {
+            protection.sealer.last_block = last.to_vec();
+        }
+        protection
     }
 
     /// Encrypts a message of main mode and moves the chain on.
@@ -81,8 +104,7 @@ pub(crate) fn clear_main(cookies: Cookies, payloads: &[(PayloadType, Vec<u8>)]) 
 }
 
 /// What MM1 and MM2 carry.
-pub(crate) const SA_ONLY: Shape =
-    Shape { must: &[PayloadType::SA], may: &[], many: &[], first: Some(PayloadType::SA) };
+pub(crate) const SA_ONLY: Shape = Shape { must: &[PayloadType::SA], may: &[], many: &[], first: Some(PayloadType::SA) };
 
 /// What MM3 and MM4 carry.
 pub(crate) const KE_NONCE: Shape = Shape {

@@ -154,11 +154,7 @@ impl MainInitiator {
 }
 
 impl ExpectSa {
-    fn message(
-        self: Box<Self>,
-        message: &Message<'_>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<MainInitiator, Established> {
+    fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainInitiator, Established> {
         let agreed = match self.read(message, facts) {
             Ok(agreed) => agreed,
             // MM2 is not authenticated: a forged one must not end the exchange.
@@ -184,11 +180,7 @@ impl ExpectSa {
 }
 
 impl ExpectKeNonce {
-    fn message(
-        self: Box<Self>,
-        message: &Message<'_>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<MainInitiator, Established> {
+    fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainInitiator, Established> {
         let read = message.clear(&KE_NONCE).and_then(|payloads| {
             note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
             let gxr = body(&payloads, PayloadType::KE)?.to_vec();
@@ -223,11 +215,7 @@ impl AwaitSignature {
 }
 
 impl ExpectIdSig {
-    fn message(
-        self: Box<Self>,
-        message: &Message<'_>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<MainInitiator, Established> {
+    fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainInitiator, Established> {
         let peer = match read_id_sig(&self.keyed, message) {
             Ok(peer) => peer,
             Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectIdSig(self))),

@@ -103,11 +103,6 @@ impl MainResponder {
         }
     }
 
-    /// Has the peer shown that it receives at its address?
-    pub(crate) fn is_half_open(&self) -> bool {
-        matches!(self, Self::ExpectKeNonce(_))
-    }
-
     /// Takes the next message of the peer.
     pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
         match self {
@@ -146,11 +141,7 @@ impl MainResponder {
 }
 
 impl ExpectKeNonce {
-    fn message(
-        self: Box<Self>,
-        message: &Message<'_>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<MainResponder, Established> {
+    fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
         let read = message.clear(&KE_NONCE).and_then(|payloads| {
             note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
             Ok((body(&payloads, PayloadType::KE)?.to_vec(), nonce(&payloads)?))
@@ -173,11 +164,7 @@ impl ExpectKeNonce {
 }
 
 impl ExpectIdSig {
-    fn message(
-        self: Box<Self>,
-        message: &Message<'_>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<MainResponder, Established> {
+    fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
         let peer = match read_id_sig(&self.keyed, message) {
             Ok(peer) => peer,
             Err(error) => return Err(Refused::stay(error, MainResponder::ExpectIdSig(self))),

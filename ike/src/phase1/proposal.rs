@@ -173,7 +173,8 @@ pub(crate) fn choose(offered: &SaPayload, remote: &Remote) -> Result<Choice, Exc
                     Err(differences) => differences,
                 };
                 if nearest.as_ref().is_none_or(|(least, _)| differences.len() < *least) {
-                    let words = format!("peer offers {}; nearest of ours differs in {}", peer.words, differences.join(", "));
+                    let words =
+                        format!("peer offers {}; nearest of ours differs in {}", peer.words, differences.join(", "));
                     nearest = Some((differences.len(), words));
                 }
             }

@@ -34,12 +34,8 @@ pub(crate) const HASH_SA: Shape = Shape {
 };
 
 /// QM3.
-pub(crate) const HASH_ONLY: Shape = Shape {
-    must: &[PayloadType::HASH],
-    may: &[],
-    many: &[PayloadType::NOTIFY],
-    first: Some(PayloadType::HASH),
-};
+pub(crate) const HASH_ONLY: Shape =
+    Shape { must: &[PayloadType::HASH], may: &[], many: &[PayloadType::NOTIFY], first: Some(PayloadType::HASH) };
 
 /// What a step of quick mode knows of the ISAKMP SA it runs under.
 pub(crate) struct SaFacts {
@@ -185,18 +181,8 @@ pub(crate) fn make_child(
     };
     let inbound_sa = half(SaDirection::Inbound, inbound);
     let outbound_sa = Box::new(half(SaDirection::Outbound, outbound));
-    let child = NewChild {
-        id,
-        key,
-        inbound,
-        outbound,
-        outbound_sa,
-        role,
-        soft,
-        hard,
-        policy_index: None,
-        replaces: None,
-    };
+    let child =
+        NewChild { id, key, inbound, outbound, outbound_sa, role, soft, hard, policy_index: None, replaces: None };
     (inbound_sa, child)
 }
 

@@ -138,7 +138,11 @@ fn attributes(suite: &ChildSuite) -> Vec<Attribute> {
 pub(crate) fn offer(sainfo: &Sainfo, mode: Mode, spi: Spi) -> Result<SaPayload, ExchangeError> {
     let transforms: Vec<Transform> = (1..=u8::MAX)
         .zip(suites(sainfo, mode))
-        .map(|(number, suite)| Transform { number, id: suite.cipher.cipher.facts().esp, attributes: attributes(&suite) })
+        .map(|(number, suite)| Transform {
+            number,
+            id: suite.cipher.cipher.facts().esp,
+            attributes: attributes(&suite),
+        })
         .collect();
     if transforms.is_empty() {
         return Err(ExchangeError::Local("the sainfo leaves no algorithm to propose".to_owned()));
@@ -151,7 +155,11 @@ pub(crate) fn offer(sainfo: &Sainfo, mode: Mode, spi: Spi) -> Result<SaPayload, 
 ///
 /// # Errors
 /// [`ExchangeError::AlteredProposal`].
-pub(crate) fn check_answer(answer: &SaPayload, sainfo: &Sainfo, mode: Mode) -> Result<(ChildSuite, Spi), ExchangeError> {
+pub(crate) fn check_answer(
+    answer: &SaPayload,
+    sainfo: &Sainfo,
+    mode: Mode,
+) -> Result<(ChildSuite, Spi), ExchangeError> {
     let transform = only_transform(answer)?;
     let proposal = answer.proposals.first().ok_or(ExchangeError::AlteredProposal("no proposal"))?;
     if proposal.protocol != ProtocolId::ESP {
@@ -160,7 +168,8 @@ pub(crate) fn check_answer(answer: &SaPayload, sainfo: &Sainfo, mode: Mode) -> R
     let spi = esp_spi(proposal).ok_or(ExchangeError::AlteredProposal("not a legal SPI"))?;
     let suite = suites(sainfo, mode)
         .find(|suite| {
-            suite.cipher.cipher.facts().esp == transform.id && same_attributes(&attributes(suite), &transform.attributes)
+            suite.cipher.cipher.facts().esp == transform.id
+                && same_attributes(&attributes(suite), &transform.attributes)
         })
         .ok_or(ExchangeError::AlteredProposal("the transform is none of ours"))?;
     Ok((suite, spi))
@@ -209,9 +218,9 @@ pub(crate) fn offered_mode(offered: &SaPayload, between_ends: bool) -> Result<Mo
         Some(encapsulation::TRANSPORT) => Ok(Mode::Transport),
         None if between_ends => Ok(Mode::Transport),
         None => Ok(Mode::Tunnel),
-        Some(other) => {
-            Err(ExchangeError::NoProposalChosen(format!("encapsulation mode {other} is not supported (no NAT traversal)")))
-        }
+        Some(other) => Err(ExchangeError::NoProposalChosen(format!(
+            "encapsulation mode {other} is not supported (no NAT traversal)"
+        ))),
     }
 }
 
@@ -262,13 +271,16 @@ fn accept(
         .and_then(|cipher| sized(cipher, small(list, phase2_attr::KEY_LENGTH)))
         .filter(|peer| sainfo.ciphers.iter().any(|own| key_acceptable(*peer, *own, check)))
         .ok_or_else(|| {
-            let bits = number(list, phase2_attr::KEY_LENGTH).map_or_else(String::new, |bits| format!(" with {bits} bits"));
+            let bits =
+                number(list, phase2_attr::KEY_LENGTH).map_or_else(String::new, |bits| format!(" with {bits} bits"));
             format!("trns_id mismatched: peer offers ESP transform {}{bits}", transform.id)
         })?;
     let auth = small(list, phase2_attr::AUTH);
     let integrity = match auth {
         None => None,
-        Some(value) => Some(Hash::from_esp_auth(value).ok_or_else(|| format!("authentication algorithm {value} is unknown"))?),
+        Some(value) => {
+            Some(Hash::from_esp_auth(value).ok_or_else(|| format!("authentication algorithm {value} is unknown"))?)
+        }
     };
     if !sainfo.integrity.contains(&integrity) || (integrity.is_none() && cipher.cipher == Cipher::Null) {
         let words = integrity.map_or("non_auth", |hash| hash.facts().racoon_hmac);
@@ -312,11 +324,7 @@ fn pfs_group(attributes: &[Attribute], own: Option<Group>, check: ProposalCheck)
 }
 
 /// RACOON 5.5: obey takes the peer's life, strict refuses a longer one, claim cuts it to ours and says so.
-fn life(
-    attributes: &[Attribute],
-    own: Duration,
-    check: ProposalCheck,
-) -> Result<(Duration, Option<Duration>), String> {
+fn life(attributes: &[Attribute], own: Duration, check: ProposalCheck) -> Result<(Duration, Option<Duration>), String> {
     let peer = life_seconds(attributes, phase2_attr::LIFE_TYPE, phase2_attr::LIFE_DURATION).unwrap_or(DEFAULT_LIFETIME);
     if peer.is_zero() {
         return Err("a lifetime of 0 seconds".to_owned());

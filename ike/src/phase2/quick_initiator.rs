@@ -121,10 +121,8 @@ impl AwaitSpi {
         let ni = facts.cx.random(facts.sa.remote.remote.nonce_size);
         let pair = facts.pfs_pair(sainfo.pfs_group)?;
         let ids = to_ids(&wish.what.outbound);
-        let mut rest = vec![
-            (PayloadType::SA, offer(&sainfo, wish.what.mode, spi)?.encode()),
-            (PayloadType::NONCE, ni.clone()),
-        ];
+        let mut rest =
+            vec![(PayloadType::SA, offer(&sainfo, wish.what.mode, spi)?.encode()), (PayloadType::NONCE, ni.clone())];
         rest.extend(pair.iter().map(|pair| (PayloadType::KE, pair.public.clone())));
         rest.push((PayloadType::ID, ids.0.encode()));
         rest.push((PayloadType::ID, ids.1.encode()));
@@ -155,7 +153,7 @@ impl ExpectSa {
     ) -> Stepped<QuickInitiator, NewChild> {
         let protection = &facts.sa.protection;
         let opened = protection.open(facts.chain, message, &HASH_SA, |rest| {
-            quick2(protection.sealer.hash, &protection.skeyid_a, facts.chain.message_id, &self.ni, rest)
+            quick2(protection.sealer.hash, &protection.skeyid_a, facts.chain.message_id, rest, &self.ni)
         });
         let protected = match opened {
             Ok(protected) => protected,
@@ -164,7 +162,9 @@ impl ExpectSa {
         // From here on the message is authentic: what is wrong with it ends the exchange.
         let Answer { suite, spi: spi_out, nr, ke, last_block } = self.read(protected, facts)?;
         let gqm = match (&self.pair, suite.group, ke) {
-            (Some(pair), Some(group), Some(public)) => Some(facts.cx.provider.dh_agree(group, &pair.secret, &public)?),
+            (Some(pair), Some(group), Some(public)) => {
+                Some(facts.cx.provider.dh_agree(group, &pair.secret, &public)?)
+            }
             _ => None,
         };
         facts.chain.iv = last_block;

@@ -101,7 +101,9 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result
             // networks, the ends must then lie inside.
             let ends = transport_selector(local, peer, proposed);
             if !proposed.contains(&ends) {
-                return Err(ExchangeError::InvalidId(format!("transport mode for {proposed}, but the ends are {ends}")));
+                return Err(ExchangeError::InvalidId(format!(
+                    "transport mode for {proposed}, but the ends are {ends}"
+                )));
             }
             ends
         }
@@ -212,8 +214,7 @@ impl AwaitSpi {
         let nr = facts.cx.random(facts.sa.remote.remote.nonce_size);
         let id = facts.cx.child_id();
         let seeds = Seeds { ni: &ni, nr: &nr, gqm: gqm.as_ref() };
-        let (inbound, child) =
-            make_child(facts, id, (key, choice.suite), (spi, choice.spi), &seeds, Role::Responder);
+        let (inbound, child) = make_child(facts, id, (key, choice.suite), (spi, choice.spi), &seeds, Role::Responder);
         let answer = answer(&choice, spi, &nr, pair, ids, facts);
         let job = facts.install(inbound);
         let next = AwaitInbound { job, child: Box::new(child), answer, ni, nr };
@@ -230,8 +231,7 @@ fn answer(
     ids: Option<(IdPayload, IdPayload)>,
     facts: &mut QuickFacts<'_>,
 ) -> Vec<(PayloadType, Vec<u8>)> {
-    let mut payloads =
-        vec![(PayloadType::SA, choice.answer(spi).encode()), (PayloadType::NONCE, nr.to_vec())];
+    let mut payloads = vec![(PayloadType::SA, choice.answer(spi).encode()), (PayloadType::NONCE, nr.to_vec())];
     payloads.extend(pair.map(|pair| (PayloadType::KE, pair.public)));
     if let Some((first, second)) = ids {
         payloads.push((PayloadType::ID, first.encode()));
@@ -269,7 +269,7 @@ impl AwaitInbound {
         let protection = &facts.sa.protection;
         let message_id = facts.chain.message_id;
         let datagram = protection.seal(ExchangeType::QUICK, facts.chain, answer, |rest| {
-            quick2(protection.sealer.hash, &protection.skeyid_a, message_id, &ni, rest)
+            quick2(protection.sealer.hash, &protection.skeyid_a, message_id, rest, &ni)
         })?;
         Ok(Next::Send(QuickResponder::ExpectHash(Box::new(ExpectHash { child, ni, nr })), datagram))
     }

@@ -1,0 +1,99 @@
+//! Commands of the operator, revocation among them, and the end.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Endpoint, Holder};
+use crate::event::{CertificateId, ChildId, Command};
+use crate::report::{Event, Level};
+use crate::timer::Phase1Id;
+
+impl Endpoint {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Up { local, peer } => {
+                let under_way = self.by_peer.get(&peer).into_iter().flatten().next().is_some();
+                if !under_way {
+                    self.initiate(local, peer, Vec::new(), None);
+                }
+            }
+            Command::Down { peer } => self.take_down(peer),
+            Command::DownAll => self.take_down_all(),
+            Command::Revoke { certificate } => self.revoke(certificate),
+        }
+    }
+
+    /// Everything with one peer: children first, while there is an ISAKMP SA to tell it.
+    fn take_down(&mut self, peer: IpAddr) {
+        for child in self.children.by_peer(peer) {
+            self.purge_child(child);
+        }
+        let phase1: Vec<Phase1Id> = self.by_peer.get(&peer).into_iter().flatten().copied().collect();
+        for id in phase1 {
+            self.delete_sa(id);
+            self.drop_handshake(id);
+        }
+    }
+
+    fn take_down_all(&mut self) {
+        let children: Vec<ChildId> = self.children.iter().map(|child| child.id).collect();
+        for child in children {
+            self.purge_child(child);
+        }
+        let sas: Vec<Phase1Id> = self.sas.keys().copied().collect();
+        for id in sas {
+            self.delete_sa(id);
+        }
+        let handshakes: Vec<Phase1Id> = self.handshakes.keys().copied().collect();
+        for id in handshakes {
+            self.drop_handshake(id);
+        }
+    }
+
+    pub(super) fn shutdown(&mut self) {
+        self.take_down_all();
+        self.later.clear();
+    }
+
+    fn drop_handshake(&mut self, id: Phase1Id) {
+        if let Some(handshake) = self.forget_handshake(id) {
+            self.abandon(handshake.wishes, "taken down");
+        }
+    }
+
+    fn purge_child(&mut self, id: ChildId) {
+        let Some(child) = self.children.get(id) else { return };
+        let (peer, sa) = (child.owner.peer, child.inbound);
+        self.delete_child(id);
+        self.cx.report(Level::Info, peer, Event::ChildPurged { sa });
+    }
+
+    /// Whatever rests on the certificate goes, and nothing else; the index names it without a walk over the rest.
+    fn revoke(&mut self, certificate: CertificateId) {
+        self.revoked.insert(certificate.clone());
+        let holders: Vec<Holder> = self.by_certificate.get(&certificate).into_iter().flatten().copied().collect();
+        let (mut sas, mut isakmp_sas) = (0, 0);
+        let mut peers: Vec<SocketAddr> = Vec::new();
+        for holder in &holders {
+            if let Holder::Child(id) = holder {
+                sas += 2;
+                self.purge_child(*id);
+            }
+        }
+        for holder in holders {
+            if let Holder::Sa(id) = holder {
+                isakmp_sas += 1;
+                peers.extend(self.sas.get(&id).map(|sa| sa.facts.path.peer));
+                self.delete_sa(id);
+            }
+        }
+        for peer in &peers {
+            self.last_errors.note(peer.ip(), self.cx.now.wall, "its certificate was revoked");
+        }
+        let peer = peers.first().copied();
+        self.cx.emit(crate::event::Output::Report(crate::report::Report {
+            level: Level::Notify,
+            peer,
+            event: Event::Revoked { certificate, sas, isakmp_sas },
+        }));
+    }
+}

@@ -1,0 +1,210 @@
+//! Informationals: notifies and deletes, ours and the peer's.
+//!
+//! What is not protected changes nothing (IKEV1 N-1, D-1; ATTACKS ).
+
+use policy::model::sa::{Protocol, Spi};
+
+use super::Endpoint;
+use crate::context::Path;
+use crate::error::ExchangeError;
+use crate::event::{ChildId, SaName};
+use crate::informational::exchange::{open, seal};
+use crate::message::{Cookies, Message};
+use crate::payloads::bodies;
+use crate::protection::Notice;
+use crate::report::{Event, Level};
+use crate::retransmit::Answered;
+use crate::timer::Phase1Id;
+use crate::wire::delete::DeletePayload;
+use crate::wire::header::Cookie;
+use crate::wire::message::{Tail, decode_chain};
+use crate::wire::notify::NotifyPayload;
+use crate::wire::number::{Flags, NotifyType, PayloadType, ProtocolId};
+
+impl Endpoint {
+    /// Sends one payload under an ISAKMP SA. It is not repeated: nothing answers it.
+    pub(super) fn send_informational(&mut self, id: Phase1Id, payload: (PayloadType, Vec<u8>)) {
+        let mut message_id = self.cx.random_u32();
+        let Some(sa) = self.sas.get(&id) else { return };
+        while !sa.is_fresh(message_id) {
+            message_id = message_id.wrapping_add(1);
+        }
+        match seal(&sa.facts.protection, message_id, payload) {
+            Ok(datagram) => self.cx.send(sa.facts.path, datagram),
+            Err(error) => {
+                let path = sa.facts.path;
+                self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
+            }
+        }
+    }
+
+    /// An informational of the peer.
+    pub(super) fn informational(&mut self, path: Path, message: &Message<'_>) {
+        if !message.header.flags.contains(Flags::ENCRYPTED) {
+            return self.unprotected(path, message);
+        }
+        let message_id = message.header.message_id;
+        let now = self.cx.now.monotonic;
+        let Some(id) = self.sa_of(path, &message.header) else {
+            return self.informational_in_main_mode(path, message);
+        };
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        if !sa.is_fresh(message_id) {
+            return self.dropped(path, "informational with a message ID that was used before");
+        }
+        match open(&sa.facts.protection, message) {
+            Ok(notices) => {
+                sa.last_heard = now;
+                sa.finish(message_id, Answered::default());
+                for notice in notices {
+                    self.notice(id, path, notice);
+                }
+            }
+            Err(error) => self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() }),
+        }
+    }
+
+    /// In clear: logged, nothing else.
+    fn unprotected(&mut self, path: Path, message: &Message<'_>) {
+        let notify = decode_chain(message.header.next, message.body, Tail::Exact)
+            .ok()
+            .and_then(|payloads| bodies(&payloads, PayloadType::NOTIFY).next().map(NotifyPayload::decode))
+            .and_then(Result::ok);
+        match notify {
+            Some(notify) => self.cx.report(Level::Warning, path.peer, Event::UnprotectedNotify { kind: notify.kind }),
+            None => self.dropped(path, "unprotected informational"),
+        }
+    }
+
+    /// The responder may refuse our MM5 under the keys of the exchange, before there is an ISAKMP SA.
+    fn informational_in_main_mode(&mut self, path: Path, message: &Message<'_>) {
+        let header = &message.header;
+        let cookies = Cookies { initiator: header.initiator, responder: header.responder };
+        let handshake = self.by_cookies.get(&cookies).and_then(|id| self.handshakes.get(id));
+        let Some(handshake) = handshake.filter(|handshake| handshake.path == path) else {
+            return self.dropped(path, "informational under an unknown ISAKMP SA");
+        };
+        let id = handshake.id;
+        let keyed = handshake.state.as_ref().and_then(|state| state.keyed());
+        let Some(protection) = keyed.map(|keyed| keyed.protection()) else {
+            return self.dropped(path, "encrypted informational before there are keys");
+        };
+        let Ok(notices) = open(&protection, message) else {
+            return self.dropped(path, "informational that does not verify");
+        };
+        let refused = notices.into_iter().find_map(|notice| match notice {
+            Notice::Notify(notify) if notify.kind.is_error() => Some(notify.kind),
+            _ => None,
+        });
+        if let Some(kind) = refused {
+            self.cx.report(Level::Error, path.peer, Event::NotifyReceived { kind });
+            self.fail_handshake(id, &ExchangeError::PeerRefused(kind), None);
+        }
+    }
+
+    fn notice(&mut self, id: Phase1Id, path: Path, notice: Notice) {
+        // An earlier notice of the same message may have ended the SA (ATTACKS A-20).
+        if !self.sas.contains_key(&id) {
+            return;
+        }
+        match notice {
+            Notice::Delete(delete) => self.deleted_by_peer(id, &delete),
+            Notice::Notify(notify) => self.notified(id, path, &notify),
+        }
+    }
+
+    fn notified(&mut self, id: Phase1Id, path: Path, notify: &NotifyPayload) {
+        match notify.kind {
+            NotifyType::INITIAL_CONTACT => self.drop_stale(id),
+            kind if kind.is_error() => {
+                self.cx.report(Level::Error, path.peer, Event::NotifyReceived { kind });
+                let about_isakmp = notify.protocol == ProtocolId::ISAKMP && matches!(notify.spi.len(), 0 | 16);
+                if kind == NotifyType::AUTHENTICATION_FAILED && about_isakmp {
+                    // The peer did not take our last message of main mode: it has no ISAKMP SA.
+                    self.last_errors.note(path.peer.ip(), self.cx.now.wall, &format!("the peer answered {kind:?}"));
+                    self.purge_sa(id);
+                } else {
+                    self.quick_refused(id, &notify.spi, &ExchangeError::PeerRefused(kind));
+                }
+            }
+            kind => self.cx.report(Level::Debug, path.peer, Event::NotifyReceived { kind }),
+        }
+    }
+
+    /// INITIAL-CONTACT: the peer holds nothing that is older than this main mode. Only SAs of the same authenticated
+    /// identity go, whatever address they are with (RFC 2407 §4.6.3.3).
+    pub(super) fn drop_stale(&mut self, id: Phase1Id) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let (path, began) = (sa.facts.path, sa.began);
+        let identity = sa.facts.owner.identity.clone();
+        self.cx.report(Level::Info, path.peer, Event::InitialContact);
+        let stale: Vec<ChildId> = self
+            .children
+            .by_peer(path.peer.ip())
+            .into_iter()
+            .filter_map(|child| self.children.get(child))
+            .filter(|child| {
+                child.owner.identity == identity && child.established < began && child.made_under != Some(id)
+            })
+            .map(|child| child.id)
+            .collect();
+        for child in stale {
+            if let Some(child) = self.remove_child(child) {
+                self.cx.report(Level::Info, path.peer, Event::ChildPurged { sa: child.outbound });
+            }
+        }
+        let others: Vec<Phase1Id> = self.by_peer.get(&path.peer.ip()).into_iter().flatten().copied().collect();
+        for other in others.into_iter().filter(|other| *other != id) {
+            let is_stale =
+                |sa: &crate::isakmp_sa::IsakmpSa| sa.facts.owner.identity == identity && sa.established < began;
+            if self.sas.get(&other).is_some_and(is_stale) {
+                self.purge_sa(other);
+            }
+        }
+    }
+
+    /// Forgets an ISAKMP SA that the peer no longer has.
+    fn purge_sa(&mut self, id: Phase1Id) {
+        if let Some(sa) = self.forget_sa(id) {
+            self.cx.report(Level::Info, sa.facts.path.peer, Event::Phase1Purged { cookies: sa.cookie_pair() });
+        }
+    }
+
+    fn deleted_by_peer(&mut self, id: Phase1Id, delete: &DeletePayload) {
+        match delete.protocol {
+            ProtocolId::ISAKMP => delete.spis.iter().for_each(|spi| self.isakmp_deleted(id, spi)),
+            ProtocolId::ESP => delete.spis.iter().for_each(|spi| self.child_deleted(id, Protocol::Esp, spi)),
+            ProtocolId::AH => delete.spis.iter().for_each(|spi| self.child_deleted(id, Protocol::Ah, spi)),
+            _ => {}
+        }
+    }
+
+    /// Any ISAKMP SA of the same authenticated peer may be named, nobody else's (ATTACKS A-52).
+    fn isakmp_deleted(&mut self, id: Phase1Id, spi: &[u8]) {
+        let Some((initiator, responder)) = spi.split_at_checked(8) else { return };
+        let (Ok(initiator), Ok(responder)) = (initiator.try_into(), responder.try_into()) else { return };
+        let cookies = Cookies { initiator: Cookie(initiator), responder: Cookie(responder) };
+        let Some(other) = self.by_cookies.get(&cookies).copied() else { return };
+        let owner = |id: Phase1Id| self.sas.get(&id).map(|sa| (sa.facts.path.peer, sa.facts.owner.identity.clone()));
+        if owner(id).is_some() && owner(id) == owner(other) {
+            self.purge_sa(other);
+        }
+    }
+
+    /// The SPI is the peer's inbound one: our outbound.
+    fn child_deleted(&mut self, id: Phase1Id, protocol: Protocol, spi: &[u8]) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let Ok(octets) = <[u8; 4]>::try_from(spi) else { return };
+        let path = sa.facts.path;
+        let identity = sa.facts.owner.identity.clone();
+        let (src, dst) = (path.local.ip(), path.peer.ip());
+        let outbound = SaName { protocol, spi: Spi(u32::from_be_bytes(octets)), src, dst };
+        let child = self.children.by_sa(&outbound).and_then(|child| self.children.get(child));
+        let Some(child) = child.filter(|child| child.owner.identity == identity).map(|child| child.id) else { return };
+        if let Some(child) = self.remove_child(child) {
+            for sa in [child.outbound, child.inbound] {
+                self.cx.report(Level::Info, path.peer, Event::ChildPurged { sa });
+            }
+        }
+    }
+}

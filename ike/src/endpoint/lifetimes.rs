@@ -1,0 +1,241 @@
+//! Renewal before the end, make before break, and no double SAs left over.
+//!
+//! IKEv1 has no rule for two renewals at once (IKEV1 section 9). Ours, the same on both sides: both finish; of two that
+//! overlapped, the one with the lower number (cookie, SPI) goes, and its own initiator deletes it after a grace. The
+//! other side deletes it too, much later, if the initiator does not.
+
+use std::time::Duration;
+
+use policy::model::remote::Rekey;
+
+use super::Endpoint;
+use super::phase1::RETRY;
+use crate::children::{Child, Outbound};
+use crate::event::{AdoptedChild, ChildId, SaName};
+use crate::message::Role;
+use crate::phase2::wish::{ChildKey, ChildWish};
+use crate::report::{Event, Level};
+use crate::timer::{Phase1Id, Timer};
+
+/// What was replaced is deleted by whoever replaced it after this time: packets under way still find it.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The other side deletes it after this time, if nobody did.
+const LONG_GRACE: Duration = Duration::from_secs(30);
+
+impl Endpoint {
+    /// Renews an ISAKMP SA that children still need.
+    pub(super) fn rekey_phase1(&mut self, id: Phase1Id) {
+        let Some(sa) = self.sas.get(&id).filter(|sa| !sa.retiring) else { return };
+        let path = sa.facts.path;
+        let peer = path.peer.ip();
+        let needed = self
+            .children
+            .by_peer(peer)
+            .iter()
+            .any(|child| self.children.get(*child).is_some_and(|child| child.key.local == path.local.ip()));
+        if !needed || self.cx.config.remote_for(peer).is_none_or(|remote| remote.remote.rekey == Rekey::Off) {
+            return;
+        }
+        let under_way = |other: &Phase1Id| self.handshakes.get(other).is_some_and(|handshake| handshake.path == path);
+        if self.by_peer.get(&peer).into_iter().flatten().any(under_way) {
+            return;
+        }
+        self.cx.report(Level::Info, path.peer, Event::Phase1Renegotiating { peer });
+        self.initiate(path.local.ip(), peer, Vec::new(), Some(id));
+    }
+
+    pub(super) fn expire_phase1(&mut self, id: Phase1Id) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let (path, ends, cookies) = (sa.facts.path, sa.ends(), sa.cookie_pair());
+        self.cx.report(Level::Info, path.peer, Event::Phase1Expired { ends, cookies });
+        self.delete_sa(id);
+    }
+
+    /// A replaced ISAKMP SA goes, once no quick mode runs under it any more.
+    pub(super) fn retire_phase1(&mut self, id: Phase1Id) {
+        let Some(sa) = self.sas.get_mut(&id).filter(|sa| sa.retiring) else { return };
+        if !sa.quick.is_empty() {
+            self.cx.timers.set(Timer::RetirePhase1(id), self.cx.now.monotonic + GRACE);
+            return;
+        }
+        let path = sa.facts.path;
+        let serves = |other: &Phase1Id| {
+            self.sas.get(other).is_some_and(|other| !other.retiring && other.facts.path.local.ip() == path.local.ip())
+        };
+        if self.by_peer.get(&path.peer.ip()).into_iter().flatten().any(serves) {
+            return self.delete_sa(id);
+        }
+        // The one that replaced it is gone: it serves again.
+        if let Some(sa) = self.sas.get_mut(&id) {
+            sa.retiring = false;
+        }
+    }
+
+    /// After a new ISAKMP SA: whichever others the same peer has, one of them is enough.
+    pub(super) fn settle_duplicates(&mut self, new: Phase1Id, replaces: Option<Phase1Id>) {
+        let Some(sa) = self.sas.get(&new) else { return };
+        let (began, role, cookie) = (sa.began, sa.facts.role, sa.facts.protection.cookies.initiator);
+        let (path, identity) = (sa.facts.path, sa.facts.owner.identity.clone());
+        let others: Vec<Phase1Id> = self.by_peer.get(&path.peer.ip()).into_iter().flatten().copied().collect();
+        for other in others.into_iter().filter(|other| *other != new) {
+            let Some(old) = self.sas.get(&other).filter(|old| {
+                !old.retiring && old.facts.path.local.ip() == path.local.ip() && old.facts.owner.identity == identity
+            }) else {
+                continue;
+            };
+            let overlapped = old.facts.role != role && old.established >= began && replaces != Some(other);
+            let new_loses = overlapped && cookie < old.facts.protection.cookies.initiator;
+            let (loser, loser_role) = if new_loses { (new, role) } else { (other, old.facts.role) };
+            // In a plain renewal whoever renewed cleans up.
+            let ours = if overlapped { loser_role == Role::Initiator } else { role == Role::Initiator };
+            if let Some(loser) = self.sas.get_mut(&loser) {
+                loser.retiring = true;
+                self.cx.timers.cancel(Timer::RekeyPhase1(loser.id));
+                let grace = if ours { GRACE } else { LONG_GRACE };
+                self.cx.timers.set(Timer::RetirePhase1(loser.id), self.cx.now.monotonic + grace);
+            }
+        }
+    }
+
+    /// Renews a child.
+    pub(super) fn rekey_child(&mut self, id: ChildId) {
+        let Some(child) = self.children.get(id).filter(|child| !child.replaced) else { return };
+        let wish = ChildWish { what: child.key, policy_index: None, replaces: Some(id) };
+        self.start_child(wish);
+    }
+
+    /// A child that could not be renewed is tried again while it lives.
+    pub(super) fn child_rekey_failed(&mut self, replaces: Option<ChildId>) {
+        let Some(child) = replaces.and_then(|id| self.children.get(id)) else { return };
+        let at = self.cx.now.monotonic + RETRY;
+        if at < child.expires && !child.replaced {
+            self.cx.timers.set(Timer::RekeyChild(child.id), at);
+        }
+    }
+
+    pub(super) fn expire_child(&mut self, id: ChildId) {
+        let Some(child) = self.children.get(id) else { return };
+        let (peer, mode, sa) = (child.owner.peer, child.key.mode, child.inbound);
+        self.cx.report(Level::Info, peer, Event::ChildExpired { mode, sa });
+        self.delete_child(id);
+    }
+
+    pub(super) fn retire_child(&mut self, id: ChildId) {
+        let Some(child) = self.children.get(id).filter(|child| child.replaced) else { return };
+        let key = child.key;
+        if self.successor(&key).is_some() {
+            let (peer, sa) = (child.owner.peer, child.inbound);
+            self.delete_child(id);
+            self.cx.report(Level::Info, peer, Event::ChildPurged { sa });
+        } else {
+            self.promote_replaced(&key);
+        }
+    }
+
+    /// A child for this traffic that is to stay.
+    fn successor(&self, key: &ChildKey) -> Option<ChildId> {
+        let stays = |id: &ChildId| self.children.get(*id).is_some_and(|child| !child.replaced && child.carries());
+        self.children.by_key(key).into_iter().find(stays)
+    }
+
+    /// After a new child: whichever others serve the same traffic, one of them is enough.
+    pub(super) fn settle_children(&mut self, new: ChildId) {
+        let Some(child) = self.children.get(new) else { return };
+        let (key, role, rank, made) = (child.key, child.role, child.rank(), child.established);
+        for other in self.children.by_key(&key).into_iter().filter(|other| *other != new) {
+            let Some(old) = self.children.get(other).filter(|old| !old.replaced) else { continue };
+            // A child may also be replaced by its own maker; two makers within one exchange's time have crossed.
+            let crossed = old.role != role && old.established + CROSSING > made && old.made_under.is_some();
+            let (loser, ours) = match crossed {
+                true if rank < old.rank() => (new, role == Role::Initiator),
+                true => (other, old.role == Role::Initiator),
+                false => (other, role == Role::Initiator),
+            };
+            self.replace_child(loser, if ours { GRACE } else { LONG_GRACE });
+        }
+    }
+
+    fn replace_child(&mut self, id: ChildId, grace: Duration) {
+        let Some(child) = self.children.get_mut(id) else { return };
+        child.replaced = true;
+        self.cx.timers.cancel(Timer::RekeyChild(id));
+        self.cx.timers.set(Timer::RetireChild(id), self.cx.now.monotonic + grace);
+    }
+
+    /// If what replaced a child is gone while it still stands, it serves again.
+    pub(super) fn promote_replaced(&mut self, key: &ChildKey) {
+        if self.successor(key).is_some() {
+            return;
+        }
+        let now = self.cx.now.monotonic;
+        let newest = self
+            .children
+            .by_key(key)
+            .into_iter()
+            .filter(|id| {
+                self.children.get(*id).is_some_and(|child| child.replaced && child.carries() && child.expires > now)
+            })
+            .max();
+        if let Some(child) = newest.and_then(|id| self.children.get_mut(id)) {
+            child.replaced = false;
+            let at = child.rekey_at.max(now + RETRY);
+            self.cx.timers.cancel(Timer::RetireChild(child.id));
+            self.cx.timers.set(Timer::RekeyChild(child.id), at);
+        }
+    }
+
+    /// The kernel says that an SA has reached a limit, of time or of traffic.
+    pub(super) fn sa_expired(&mut self, sa: &SaName, hard: bool) {
+        let Some(id) = self.children.by_sa(sa) else { return };
+        if hard { self.expire_child(id) } else { self.rekey_child(id) }
+    }
+
+    /// The kernel says that an SA is gone, and we have not taken it out: somebody else did. Half a child is none.
+    pub(super) fn sa_deleted(&mut self, sa: &SaName) {
+        let Some(child) = self.children.by_sa(sa).and_then(|id| self.children.get(id)) else { return };
+        let (id, peer) = (child.id, child.owner.peer);
+        self.cx.report(Level::Warning, peer, Event::ChildVanished { sa: *sa });
+        self.delete_child(id);
+    }
+
+    /// Takes over a child of an earlier run.
+    pub(super) fn adopt(&mut self, adopted: AdoptedChild) {
+        let now = self.cx.now.monotonic;
+        let AdoptedChild { owner, inbound, outbound, mode, reqid, selector, soft_in, hard_in } = adopted;
+        if self.children.by_sa(&inbound).is_some() {
+            return;
+        }
+        let key = ChildKey {
+            local: outbound.src,
+            peer: outbound.dst,
+            outbound: selector,
+            mode,
+            protocol: outbound.protocol,
+            reqid,
+        };
+        let peer = owner.peer;
+        self.cx.report(Level::Info, peer, Event::ChildAdopted { inbound, outbound });
+        let id = self.cx.child_id();
+        self.enter_child(Child {
+            id,
+            key,
+            inbound,
+            outbound,
+            owner: owner.into(),
+            made_under: None,
+            role: Role::Initiator,
+            state: Outbound::Installed,
+            established: now,
+            rekey_at: now + soft_in,
+            expires: now + hard_in,
+            policy_index: None,
+            replaced: false,
+        });
+        // Two for the same traffic were left in the middle of a renewal.
+        self.settle_children(id);
+    }
+}
+
+/// Two children made by the two sides within this time have crossed.
+const CROSSING: Duration = Duration::from_secs(10);

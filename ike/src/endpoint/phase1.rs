@@ -1,0 +1,470 @@
+//! Main modes: begun by us or by a peer, moved on, finished, failed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::model::addr::ISAKMP_PORT;
+use policy::model::remote::{ExchangeMode, Rekey, RemoteSelector};
+
+use super::{Endpoint, Holder};
+use crate::config::RemoteConfig;
+use crate::context::{JobOwner, Path};
+use crate::error::ExchangeError;
+use crate::event::{Owner, PeerCertificate, Rejection, RejectionKind};
+use crate::handshake::{Facts, Handshake, MOST_REFUSALS, State, Step};
+use crate::informational::exchange::{clear_notify, delete_isakmp, error_notify, seal};
+use crate::isakmp_sa::{IsakmpSa, Times};
+use crate::message::{Cookies, Message, Role};
+use crate::phase1::exchange::{Established, initial_contact};
+use crate::phase1::{main_initiator, main_responder};
+use crate::phase2::exchange::SaFacts;
+use crate::phase2::wish::ChildWish;
+use crate::protection::Protection;
+use crate::report::{CookiePair, Ends, Event, Level};
+use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
+use crate::step::{Next, Refused};
+use crate::timer::{ExchangeKey, Phase1Id, Timer};
+use crate::wire::header::Cookie;
+use crate::wire::number::{PayloadType, ProtocolId};
+
+/// A rekey that failed is tried again this much later, at least.
+pub(super) const RETRY: Duration = Duration::from_secs(5);
+
+impl Endpoint {
+    /// Begins a main mode with `peer` for `wishes`.
+    pub(super) fn initiate(&mut self, local: IpAddr, peer: IpAddr, wishes: Vec<ChildWish>, replaces: Option<Phase1Id>) {
+        let address = SocketAddr::new(peer, self.cx.config.isakmp_port);
+        let Some(remote) = self.cx.config.remote_for(peer).cloned() else {
+            self.cx.report(Level::Error, address, Event::NoConfiguration { peer });
+            return self.abandon(wishes, "no configuration for this peer");
+        };
+        let port = match remote.remote.selector {
+            RemoteSelector::Address(at) => at.port.unwrap_or(ISAKMP_PORT),
+            RemoteSelector::Anonymous => ISAKMP_PORT,
+        };
+        let path =
+            Path { local: SocketAddr::new(local, self.cx.config.isakmp_port), peer: SocketAddr::new(peer, port) };
+        if remote.remote.passive && replaces.is_none() {
+            self.cx.report(Level::Info, path.peer, Event::Passive { peer });
+            return self.abandon(wishes, "the remote is passive");
+        }
+        let id = self.cx.phase1_id();
+        let mut peer_is_xfrmd = false;
+        let mut facts = Facts {
+            cx: &mut self.cx,
+            remote: &remote,
+            path,
+            first_contact: false,
+            peer_is_xfrmd: &mut peer_is_xfrmd,
+            role: Role::Initiator,
+            owner: JobOwner::Phase1(id),
+        };
+        let begun = if speaks_main(&remote) {
+            main_initiator::begin(&mut facts)
+        } else {
+            let name = &remote.remote.name;
+            Err(ExchangeError::Local(format!(
+                "remote {name}: exchange_mode has no main, and others are not supported yet"
+            )))
+        };
+        let (state, datagram) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.note_failure(path, CookiePair(Cookie::ZERO, Cookie::ZERO), &error);
+                return self.abandon(wishes, &error.to_string());
+            }
+        };
+        if replaces.is_none() && !wishes.is_empty() {
+            self.cx.report(Level::Info, path.peer, Event::Queued { peer });
+        }
+        self.cx.report(Level::Info, path.peer, Event::Phase1Initiated(Ends { local: path.local, peer: path.peer }));
+        self.cx.report(Level::Info, path.peer, Event::BeginMainMode);
+        let handshake = Handshake {
+            id,
+            path,
+            cookies: state.cookies(),
+            remote,
+            state: Some(State::Initiator(state)),
+            began: self.cx.now.monotonic,
+            unanswered: None,
+            answered: Answered::default(),
+            refusals: 0,
+            peer_is_xfrmd,
+            replaces,
+            wishes,
+        };
+        self.enter_handshake(handshake);
+        self.send_awaiting(id, datagram);
+    }
+
+    fn enter_handshake(&mut self, handshake: Handshake) {
+        let id = handshake.id;
+        self.by_cookies.insert(handshake.cookies, id);
+        self.by_peer.entry(handshake.path.peer.ip()).or_default().insert(id);
+        let deadline = self.cx.now.monotonic + self.cx.config.timers.phase1;
+        self.cx.timers.set(Timer::Deadline(ExchangeKey::Phase1(id)), deadline);
+        self.handshakes.insert(id, handshake);
+    }
+
+    /// Sends a message of an initiator and keeps it until it is answered.
+    fn send_awaiting(&mut self, id: Phase1Id, datagram: Vec<u8>) {
+        let Some(handshake) = self.handshakes.get_mut(&id) else { return };
+        let unanswered = Unanswered::new(datagram.clone(), &self.cx.config.timers);
+        let at = self.cx.now.monotonic + unanswered.first_gap();
+        handshake.unanswered = Some(unanswered);
+        self.cx.timers.set(Timer::Retransmit(ExchangeKey::Phase1(id)), at);
+        let path = handshake.path;
+        self.cx.send(path, datagram);
+    }
+
+    pub(super) fn resend_handshake(&mut self, id: Phase1Id) {
+        let Some(handshake) = self.handshakes.get_mut(&id) else { return };
+        let path = handshake.path;
+        if let Some((datagram, gap)) = handshake.unanswered.as_mut().and_then(Unanswered::resend) {
+            self.cx.send(path, datagram);
+            self.cx.timers.set(Timer::Retransmit(ExchangeKey::Phase1(id)), self.cx.now.monotonic + gap);
+        }
+    }
+
+    /// A message of main mode.
+    pub(super) fn main_mode(&mut self, path: Path, message: &Message<'_>, fingerprint: Fingerprint) {
+        let header = &message.header;
+        if header.responder.is_zero() {
+            return self.first_message(path, message, fingerprint);
+        }
+        let cookies = Cookies { initiator: header.initiator, responder: header.responder };
+        let waiting = Cookies { responder: Cookie::ZERO, ..cookies };
+        let known = self.by_cookies.get(&cookies).or_else(|| self.by_cookies.get(&waiting)).copied();
+        let Some(id) = known else { return self.dropped(path, "main mode of unknown cookies") };
+        if let Some(sa) = self.sas.get_mut(&id).filter(|sa| sa.facts.path == path) {
+            if let Seen::Again(reply) = sa.last_of_main_mode.check(fingerprint, self.cx.now.monotonic) {
+                return self.answer_duplicate(path, reply);
+            }
+            return self.dropped(path, "main mode that is over");
+        }
+        let Some(handshake) = self.handshakes.get_mut(&id).filter(|handshake| handshake.path == path) else {
+            return self.dropped(path, "main mode from another address than it began with");
+        };
+        match handshake.answered.check(fingerprint, self.cx.now.monotonic) {
+            Seen::Again(reply) => self.answer_duplicate(path, reply),
+            Seen::New => self.drive_handshake(id, Step::Message(message), Some(fingerprint)),
+        }
+    }
+
+    pub(super) fn answer_duplicate(&mut self, path: Path, reply: Option<Vec<u8>>) {
+        self.cx.report(Level::Notify, path.peer, Event::Retransmitted { peer: path.peer });
+        if let Some(reply) = reply {
+            self.cx.send(path, reply);
+        }
+    }
+
+    /// MM1 of a peer.
+    fn first_message(&mut self, path: Path, message: &Message<'_>, fingerprint: Fingerprint) {
+        let cookie = message.header.initiator;
+        if self.by_cookies.contains_key(&Cookies { initiator: cookie, responder: Cookie::ZERO }) {
+            return self.dropped(path, "our own first message came back");
+        }
+        if let Some(id) = self.first_messages.get(&(cookie, path.peer)).copied() {
+            let now = self.cx.now.monotonic;
+            return match self.handshakes.get_mut(&id).map(|handshake| handshake.answered.check(fingerprint, now)) {
+                Some(Seen::Again(reply)) => self.answer_duplicate(path, reply),
+                _ => self.dropped(path, "another first message with the same cookie"),
+            };
+        }
+        let peer = path.peer.ip();
+        let Some(remote) = self.cx.config.remote_for(peer).cloned() else {
+            return self.cx.report(Level::Error, path.peer, Event::NoConfiguration { peer });
+        };
+        if !speaks_main(&remote) {
+            return self.dropped(path, "exchange_mode of this remote has no main");
+        }
+        if let Some(victim) = self.admission.victim(peer) {
+            self.forget_handshake(victim);
+        }
+        let id = self.cx.phase1_id();
+        let mut peer_is_xfrmd = false;
+        let mut facts = Facts {
+            cx: &mut self.cx,
+            remote: &remote,
+            path,
+            first_contact: false,
+            peer_is_xfrmd: &mut peer_is_xfrmd,
+            role: Role::Responder,
+            owner: JobOwner::Phase1(id),
+        };
+        let (state, datagram) = match main_responder::begin(message, &mut facts) {
+            Ok(begun) => begun,
+            Err(error) => return self.refuse_first_message(path, cookie, &error),
+        };
+        self.cx.report(Level::Info, path.peer, Event::Phase1Responded(Ends { local: path.local, peer: path.peer }));
+        self.cx.report(Level::Info, path.peer, Event::BeginMainMode);
+        let mut answered = Answered::default();
+        answered.accepted(fingerprint, self.cx.now.monotonic);
+        answered.answered(datagram.clone());
+        self.first_messages.insert((cookie, path.peer), id);
+        self.admission.enter(id, peer);
+        self.enter_handshake(Handshake {
+            id,
+            path,
+            cookies: state.cookies(),
+            remote,
+            state: Some(State::Responder(state)),
+            began: self.cx.now.monotonic,
+            unanswered: None,
+            answered,
+            refusals: 0,
+            peer_is_xfrmd,
+            replaces: None,
+            wishes: Vec::new(),
+        });
+        self.cx.send(path, datagram);
+    }
+
+    /// No state is kept; the one notify is smaller than the message and rate-limited.
+    fn refuse_first_message(&mut self, path: Path, cookie: Cookie, error: &ExchangeError) {
+        self.note_failure(path, CookiePair(cookie, Cookie::ZERO), error);
+        if let Some(kind) = error.notify()
+            && self.admission.may_notify(self.cx.now.monotonic)
+        {
+            let cookies = Cookies { initiator: cookie, responder: self.cx.cookie() };
+            let message_id = self.cx.random_u32();
+            self.cx.send(path, clear_notify(cookies, message_id, kind));
+        }
+    }
+
+    /// Is this certificate still good, now that its verdict is here?
+    pub(super) fn still_valid(&self, certificate: Arc<PeerCertificate>) -> Result<Arc<PeerCertificate>, Rejection> {
+        match certificate.chain.iter().find(|id| self.revoked.contains(id)) {
+            None => Ok(certificate),
+            Some(_) => Err(Rejection {
+                kind: RejectionKind::RevokedByDenyList,
+                reason: format!(
+                    "certificate of {} issued by {} was revoked meanwhile",
+                    certificate.subject, certificate.issuer
+                ),
+            }),
+        }
+    }
+
+    /// Do we know of nothing with this peer, and have we not told it so?
+    fn is_first_contact(&self, peer: IpAddr) -> bool {
+        let has_sa = self.by_peer.get(&peer).into_iter().flatten().any(|id| self.sas.contains_key(id));
+        !has_sa && !self.contacted.contains(&peer) && !self.children.has_peer(peer)
+    }
+
+    /// Moves a main mode on.
+    pub(super) fn drive_handshake(&mut self, id: Phase1Id, step: Step<'_>, fingerprint: Option<Fingerprint>) {
+        let Some(peer) = self.handshakes.get(&id).map(|handshake| handshake.path.peer.ip()) else { return };
+        let first_contact = self.is_first_contact(peer);
+        let Some(handshake) = self.handshakes.get_mut(&id) else { return };
+        let Some(state) = handshake.state.take() else { return };
+        let role = state.role();
+        // A failing step takes the state with it; the notify that tells the peer needs its keys.
+        let protection = state.keyed().map(|keyed| keyed.protection_after(&step));
+        let mut facts = Facts {
+            cx: &mut self.cx,
+            remote: &handshake.remote,
+            path: handshake.path,
+            first_contact: first_contact && handshake.remote.remote.initial_contact,
+            peer_is_xfrmd: &mut handshake.peer_is_xfrmd,
+            role,
+            owner: JobOwner::Phase1(id),
+        };
+        let outcome = state.step(step, &mut facts);
+        if let (Ok(_), Some(fingerprint)) = (&outcome, fingerprint) {
+            handshake.answered.accepted(fingerprint, self.cx.now.monotonic);
+            handshake.unanswered = None;
+            self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Phase1(id)));
+        }
+        match outcome {
+            Ok(Next::Wait(state)) => handshake.state = Some(state),
+            Ok(Next::Send(state, datagram)) => {
+                let cookies = state.cookies();
+                handshake.state = Some(state);
+                if cookies != handshake.cookies {
+                    self.by_cookies.remove(&handshake.cookies);
+                    self.by_cookies.insert(cookies, id);
+                    handshake.cookies = cookies;
+                }
+                match role {
+                    Role::Initiator => self.send_awaiting(id, datagram),
+                    Role::Responder => {
+                        self.admission.leave(id);
+                        handshake.answered.answered(datagram.clone());
+                        let path = handshake.path;
+                        self.cx.send(path, datagram);
+                    }
+                }
+            }
+            Ok(Next::Done(established, datagram)) => self.phase1_established(id, *established, role, datagram),
+            Err(Refused { error, state: Some(state) }) => {
+                handshake.state = Some(state);
+                handshake.refusals += 1;
+                let spent = handshake.refusals >= MOST_REFUSALS;
+                let path = handshake.path;
+                self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
+                if spent {
+                    self.fail_handshake(id, &error, protection);
+                }
+            }
+            Err(Refused { error, state: None }) => self.fail_handshake(id, &error, protection),
+        }
+    }
+
+    pub(super) fn handshake_timed_out(&mut self, id: Phase1Id) {
+        let Some(state) = self.handshakes.get(&id).and_then(|handshake| handshake.state.as_ref()) else { return };
+        let awaited = state.awaited();
+        self.fail_handshake(id, &ExchangeError::TimedOut(awaited), None);
+    }
+
+    /// Takes a handshake out of all tables.
+    pub(super) fn forget_handshake(&mut self, id: Phase1Id) -> Option<Handshake> {
+        let handshake = self.handshakes.remove(&id)?;
+        self.admission.leave(id);
+        self.by_cookies.remove(&handshake.cookies);
+        self.first_messages.remove(&(handshake.cookies.initiator, handshake.path.peer));
+        crate::children::drop_member(&mut self.by_peer, &handshake.path.peer.ip(), id);
+        self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Phase1(id)));
+        self.cx.timers.cancel(Timer::Deadline(ExchangeKey::Phase1(id)));
+        Some(handshake)
+    }
+
+    /// Ends a main mode that failed: a line, a notify under the keys if there are any, and whoever waited for it.
+    pub(super) fn fail_handshake(&mut self, id: Phase1Id, error: &ExchangeError, protection: Option<Protection>) {
+        let Some(handshake) = self.forget_handshake(id) else { return };
+        let Cookies { initiator, responder } = handshake.cookies;
+        self.note_failure(handshake.path, CookiePair(initiator, responder), error);
+        if let (Some(protection), Some(kind)) = (protection, error.notify()) {
+            let message_id = self.cx.random_u32() | 1;
+            if let Ok(datagram) = seal(&protection, message_id, error_notify(kind, ProtocolId::ISAKMP, Vec::new())) {
+                self.cx.send(handshake.path, datagram);
+            }
+        }
+        self.rekey_failed(handshake.replaces);
+        self.abandon(handshake.wishes, &error.to_string());
+    }
+
+    pub(super) fn note_failure(&mut self, path: Path, cookies: CookiePair, error: &ExchangeError) {
+        let timed_out = matches!(error, ExchangeError::TimedOut(_));
+        let reason = error.to_string();
+        self.last_errors.note(path.peer.ip(), self.cx.now.wall, &reason);
+        self.cx.report(Level::Error, path.peer, Event::Phase1Failed { reason, timed_out, cookies });
+    }
+
+    /// An ISAKMP SA that could not be renewed is tried again while it lives.
+    fn rekey_failed(&mut self, replaces: Option<Phase1Id>) {
+        let Some(sa) = replaces.and_then(|id| self.sas.get(&id)) else { return };
+        let at = self.cx.now.monotonic + RETRY;
+        if at < sa.expires {
+            self.cx.timers.set(Timer::RekeyPhase1(sa.id), at);
+        }
+    }
+
+    fn phase1_established(&mut self, id: Phase1Id, established: Established, role: Role, datagram: Option<Vec<u8>>) {
+        let Some(mut handshake) = self.forget_handshake(id) else { return };
+        let Established { keyed, identity, certificate, initial_contact: contact } = established;
+        let (path, cookies) = (handshake.path, keyed.cookies);
+        let first_contact = self.is_first_contact(path.peer.ip()) && handshake.remote.remote.initial_contact;
+        for warning in &certificate.warnings {
+            self.cx.report(Level::Warning, path.peer, Event::CertificateWarning(warning.clone()));
+        }
+        if let Some(datagram) = datagram {
+            handshake.answered.answered(datagram.clone());
+            self.cx.send(path, datagram);
+        }
+        let owner = Arc::new(Owner {
+            local: path.local,
+            peer: path.peer,
+            identity: identity.clone(),
+            certificates: certificate.chain.clone(),
+            issuer: Some(certificate.issuer.clone()),
+            cookies: (cookies.initiator.0, cookies.responder.0),
+        });
+        let now = self.cx.now;
+        let life = keyed.agreed.lifetime.time;
+        let expires = now.monotonic + life;
+        let facts = SaFacts {
+            path,
+            protection: keyed.protection(),
+            remote: Arc::clone(&handshake.remote),
+            owner: Arc::clone(&owner),
+            peer_is_xfrmd: handshake.peer_is_xfrmd,
+            role,
+        };
+        let times = Times { began: handshake.began, established: now.monotonic, established_wall: now.wall, expires };
+        let sa = IsakmpSa::new(id, facts, std::mem::take(&mut handshake.answered), times);
+        let event = Event::Phase1Established { ends: sa.ends(), cookies: sa.cookie_pair(), identity };
+        self.cx.report(Level::Info, path.peer, event);
+        self.enter_sa(sa, cookies, life, role);
+        self.last_errors.clear(path.peer.ip());
+        if contact {
+            self.drop_stale(id);
+        }
+        if first_contact {
+            let payload = (PayloadType::NOTIFY, initial_contact(cookies).encode());
+            self.send_informational(id, payload);
+        }
+        self.contacted.insert(path.peer.ip());
+        self.settle_duplicates(id, handshake.replaces);
+        self.later.extend(handshake.wishes);
+    }
+
+    fn enter_sa(&mut self, sa: IsakmpSa, cookies: Cookies, life: Duration, role: Role) {
+        let (id, peer, now) = (sa.id, sa.facts.path.peer.ip(), self.cx.now.monotonic);
+        self.by_cookies.insert(cookies, id);
+        self.by_peer.entry(peer).or_default().insert(id);
+        let certificates = sa.facts.owner.certificates.clone();
+        self.index(&certificates, Holder::Sa(id));
+        self.cx.timers.set(Timer::ExpirePhase1(id), sa.expires);
+        if sa.facts.remote.remote.rekey != Rekey::Off {
+            // The initiator renews; the responder steps in only if it did not.
+            let (from, to) = if role == Role::Initiator { (75, 85) } else { (92, 95) };
+            let at = now + self.cx.jitter(life, from, to);
+            self.cx.timers.set(Timer::RekeyPhase1(id), at);
+        }
+        self.sas.insert(id, sa);
+    }
+
+    /// The wish's traffic can be asked for again; the kernel does so with the next packet.
+    pub(super) fn abandon(&mut self, wishes: Vec<ChildWish>, reason: &str) {
+        for wish in wishes {
+            self.pending.remove(&wish.what);
+            let peer = wish.what.peer;
+            self.last_errors.note(peer, self.cx.now.wall, reason);
+            self.cx.report(Level::Error, SocketAddr::new(peer, self.cx.config.isakmp_port), Event::GaveUp { peer });
+            self.child_rekey_failed(wish.replaces);
+        }
+    }
+
+    /// Takes an ISAKMP SA out of all tables; quick modes under way end with it.
+    pub(super) fn forget_sa(&mut self, id: Phase1Id) -> Option<IsakmpSa> {
+        let open: Vec<u32> = self.sas.get(&id)?.quick.keys().copied().collect();
+        for message_id in open {
+            self.drop_quick(id, message_id, "its ISAKMP SA is gone");
+        }
+        let sa = self.sas.remove(&id)?;
+        self.by_cookies.remove(&sa.facts.protection.cookies);
+        crate::children::drop_member(&mut self.by_peer, &sa.facts.path.peer.ip(), id);
+        let certificates = sa.facts.owner.certificates.clone();
+        self.unindex(&certificates, Holder::Sa(id));
+        for timer in [Timer::RekeyPhase1(id), Timer::ExpirePhase1(id), Timer::RetirePhase1(id)] {
+            self.cx.timers.cancel(timer);
+        }
+        Some(sa)
+    }
+
+    /// Tells the peer, then forgets.
+    pub(super) fn delete_sa(&mut self, id: Phase1Id) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let (path, ends, cookies) = (sa.facts.path, sa.ends(), sa.cookie_pair());
+        let payload = delete_isakmp(sa.facts.protection.cookies);
+        self.send_informational(id, payload);
+        self.forget_sa(id);
+        self.cx.report(Level::Info, path.peer, Event::Phase1Deleted { ends, cookies });
+    }
+}
+
+fn speaks_main(remote: &RemoteConfig) -> bool {
+    remote.remote.exchange_modes.contains(&ExchangeMode::Main)
+}

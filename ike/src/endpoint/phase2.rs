@@ -1,0 +1,474 @@
+//! Quick modes: begun by us or by a peer, moved on, finished, failed; and the children they give.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::model::sa::Spi;
+
+use super::{Endpoint, Holder};
+use crate::children::{Child, Outbound};
+use crate::context::{JobOwner, Path};
+use crate::error::ExchangeError;
+use crate::event::{ChildId, JobId, Output, SaName};
+use crate::handshake::MOST_REFUSALS;
+use crate::informational::exchange::{delete_child, error_notify};
+use crate::isakmp_sa::MOST_QUICK_MODES;
+use crate::message::{Message, Role};
+use crate::phase2::exchange::{NewChild, QuickFacts};
+use crate::phase2::quick::{Quick, State, Step};
+use crate::phase2::wish::ChildWish;
+use crate::phase2::{quick_initiator, quick_responder};
+use crate::report::{Ends, Event, Level};
+use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
+use crate::step::{Next, Refused};
+use crate::timer::{ExchangeKey, Phase1Id, Timer};
+use crate::wire::number::ProtocolId;
+
+/// How long a peer of another make may need from QM3 to its inbound SA: the packets that the kernel holds for us would
+/// reach it too early.
+const FOREIGN_GRACE: Duration = Duration::from_millis(50);
+
+/// The same while an older child still carries the traffic: nobody waits for the new one.
+const FOREIGN_REKEY_GRACE: Duration = Duration::from_secs(1);
+
+/// An acquire for traffic that a child this young serves raced with the child's installation.
+const RACE: Duration = Duration::from_secs(2);
+
+impl Endpoint {
+    /// Negotiates a child: on the ISAKMP SA with the peer, after the main mode under way, or after a new one.
+    pub(super) fn start_child(&mut self, wish: ChildWish) {
+        let what = wish.what;
+        let now = self.cx.now.monotonic;
+        let just_made = |child: &Child| !child.replaced && child.established + RACE > now;
+        let raced = self.children.by_key(&what).into_iter().filter_map(|id| self.children.get(id)).any(just_made);
+        if raced && wish.replaces.is_none() {
+            return;
+        }
+        if let Some(id) = self.sa_with(what.local, what.peer) {
+            if self.pending.insert(what) || !self.has_quick_for(id, &wish) {
+                self.begin_quick(id, wish);
+            }
+            return;
+        }
+        if !self.pending.insert(what) {
+            return;
+        }
+        let under_way = self
+            .by_peer
+            .get(&what.peer)
+            .into_iter()
+            .flatten()
+            .copied()
+            .find(|id| self.handshakes.get(id).is_some_and(|handshake| handshake.path.local.ip() == what.local));
+        match under_way.and_then(|id| self.handshakes.get_mut(&id)) {
+            Some(handshake) => handshake.wishes.push(wish),
+            None => self.initiate(what.local, what.peer, vec![wish], None),
+        }
+    }
+
+    /// Is a quick mode for the same traffic under way on this SA?
+    fn has_quick_for(&self, id: Phase1Id, wish: &ChildWish) -> bool {
+        let same = |quick: &Quick| quick.wish.as_ref().is_some_and(|other| other.what == wish.what);
+        self.sas.get(&id).is_some_and(|sa| sa.quick.values().any(same))
+    }
+
+    /// The ISAKMP SA for new quick modes: the newest, one that retires only if there is no other.
+    pub(super) fn sa_with(&self, local: IpAddr, peer: IpAddr) -> Option<Phase1Id> {
+        self.by_peer
+            .get(&peer)?
+            .iter()
+            .filter_map(|id| self.sas.get(id))
+            .filter(|sa| sa.facts.path.local.ip() == local)
+            .max_by_key(|sa| (!sa.retiring, sa.established, sa.id))
+            .map(|sa| sa.id)
+    }
+
+    fn begin_quick(&mut self, id: Phase1Id, wish: ChildWish) {
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let mut message_id = self.cx.random_u32();
+        while !sa.is_fresh(message_id) {
+            message_id = message_id.wrapping_add(1);
+        }
+        let path = sa.facts.path;
+        let mut chain = sa.facts.protection.chain(message_id);
+        let owner = JobOwner::Quick(id, message_id);
+        let mut facts = QuickFacts { cx: &mut self.cx, sa: &sa.facts, chain: &mut chain, owner };
+        match quick_initiator::begin(wish.clone(), &mut facts) {
+            Ok(state) => {
+                self.cx.report(
+                    Level::Info,
+                    path.peer,
+                    Event::Phase2Initiated(Ends { local: path.local, peer: path.peer }),
+                );
+                sa.quick.insert(message_id, Quick::new(chain, State::Initiator(state), Some(wish)));
+                self.arm_quick_deadline(id, message_id);
+            }
+            Err(error) => self.quick_over(path, Some(wish), &error),
+        }
+    }
+
+    fn arm_quick_deadline(&mut self, id: Phase1Id, message_id: u32) {
+        let at = self.cx.now.monotonic + self.cx.config.timers.phase2;
+        self.cx.timers.set(Timer::Deadline(ExchangeKey::Quick(id, message_id)), at);
+    }
+
+    /// A message of quick mode.
+    pub(super) fn quick_mode(&mut self, path: Path, message: &Message<'_>, fingerprint: Fingerprint) {
+        let message_id = message.header.message_id;
+        let Some(id) = self.sa_of(path, &message.header) else {
+            return self.dropped(path, "quick mode under an unknown ISAKMP SA");
+        };
+        let now = self.cx.now.monotonic;
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        if let Some(quick) = sa.quick.get_mut(&message_id) {
+            return match quick.answered.check(fingerprint, now) {
+                Seen::Again(reply) => self.answer_duplicate(path, reply),
+                Seen::New => self.drive_quick(id, message_id, Step::Message(message), Some(fingerprint)),
+            };
+        }
+        if let Some(finished) = sa.finished(message_id) {
+            return match finished.answered.check(fingerprint, now) {
+                Seen::Again(reply) => self.answer_duplicate(path, reply),
+                Seen::New => self.dropped(path, "quick mode that is over"),
+            };
+        }
+        if message_id == 0 {
+            return self.dropped(path, "quick mode without a message ID");
+        }
+        if sa.quick.len() >= MOST_QUICK_MODES {
+            return self.dropped(path, "too many quick modes at once");
+        }
+        self.first_of_quick(id, message, fingerprint);
+    }
+
+    /// QM1 of the peer.
+    fn first_of_quick(&mut self, id: Phase1Id, message: &Message<'_>, fingerprint: Fingerprint) {
+        let message_id = message.header.message_id;
+        let now = self.cx.now.monotonic;
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let path = sa.facts.path;
+        let mut chain = sa.facts.protection.chain(message_id);
+        let owner = JobOwner::Quick(id, message_id);
+        let mut facts = QuickFacts { cx: &mut self.cx, sa: &sa.facts, chain: &mut chain, owner };
+        let begun = quick_responder::begin(message, &mut facts);
+        let mut answered = Answered::default();
+        answered.accepted(fingerprint, now);
+        match begun {
+            Ok(state) => {
+                sa.last_heard = now;
+                let event = Event::Phase2Responded(Ends { local: path.local, peer: path.peer });
+                self.cx.report(Level::Info, path.peer, event);
+                let mut quick = Quick::new(chain, State::Responder(state), None);
+                quick.answered = answered;
+                sa.quick.insert(message_id, quick);
+                self.arm_quick_deadline(id, message_id);
+            }
+            Err(error) if is_garbage(&error) => {
+                self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
+            }
+            Err(error) => {
+                sa.finish(message_id, answered);
+                self.tell_quick_error(id, &error, None);
+                self.quick_over(path, None, &error);
+            }
+        }
+    }
+
+    /// The kernel has, or has not, an SPI for us.
+    pub(super) fn spi_allocated(&mut self, job: JobId, result: Result<Spi, String>) {
+        let Some((owner, request)) = self.cx.finish_job(job) else { return };
+        let inbound = request.zip(result.as_ref().ok()).map(|(request, spi)| SaName {
+            protocol: request.protocol,
+            spi: *spi,
+            src: request.src,
+            dst: request.dst,
+        });
+        let JobOwner::Quick(id, message_id) = owner else { return };
+        let quick = self.sas.get_mut(&id).and_then(|sa| sa.quick.get_mut(&message_id));
+        match (quick, inbound) {
+            (Some(quick), inbound) => {
+                quick.inbound = inbound;
+                self.drive_quick(id, message_id, Step::Spi(job, result), None);
+            }
+            // It came too late: nobody wants it any more.
+            (None, Some(inbound)) => self.cx.remove_sa(inbound),
+            (None, None) => {}
+        }
+    }
+
+    /// Moves a quick mode on.
+    pub(super) fn drive_quick(
+        &mut self,
+        id: Phase1Id,
+        message_id: u32,
+        step: Step<'_>,
+        fingerprint: Option<Fingerprint>,
+    ) {
+        let now = self.cx.now.monotonic;
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let Some(quick) = sa.quick.get_mut(&message_id) else { return };
+        let Some(state) = quick.state.take() else { return };
+        let path = sa.facts.path;
+        let owner = JobOwner::Quick(id, message_id);
+        let mut facts = QuickFacts { cx: &mut self.cx, sa: &sa.facts, chain: &mut quick.chain, owner };
+        let outcome = state.step(step, &mut facts);
+        if let (Ok(_), Some(fingerprint)) = (&outcome, fingerprint) {
+            sa.last_heard = now;
+            quick.answered.accepted(fingerprint, now);
+            quick.unanswered = None;
+            self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Quick(id, message_id)));
+        }
+        match outcome {
+            Ok(Next::Wait(state)) => quick.state = Some(state),
+            Ok(Next::Send(state, datagram)) => {
+                quick.state = Some(state);
+                // QM2 too is resent until QM3 comes: its loss would leave the initiator sending to nobody (ATTACKS A-30).
+                let unanswered = Unanswered::new(datagram.clone(), &self.cx.config.timers);
+                let at = now + unanswered.first_gap();
+                quick.unanswered = Some(unanswered);
+                quick.answered.answered(datagram.clone());
+                self.cx.timers.set(Timer::Retransmit(ExchangeKey::Quick(id, message_id)), at);
+                self.cx.send(path, datagram);
+            }
+            Ok(Next::Done(child, datagram)) => self.quick_done(id, message_id, *child, datagram),
+            Err(Refused { error, state: Some(state) }) => {
+                quick.state = Some(state);
+                quick.refusals += 1;
+                let spent = quick.refusals >= MOST_REFUSALS;
+                self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
+                if spent {
+                    self.fail_quick(id, message_id, &error);
+                }
+            }
+            Err(Refused { error, state: None }) => self.fail_quick(id, message_id, &error),
+        }
+    }
+
+    pub(super) fn resend_quick(&mut self, id: Phase1Id, message_id: u32) {
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let Some(quick) = sa.quick.get_mut(&message_id) else { return };
+        let Some(unanswered) = quick.unanswered.as_mut() else { return };
+        match unanswered.resend() {
+            Some((datagram, gap)) => {
+                let path = sa.facts.path;
+                self.cx.send(path, datagram);
+                self.cx.timers.set(Timer::Retransmit(ExchangeKey::Quick(id, message_id)), self.cx.now.monotonic + gap);
+            }
+            None => self.quick_timed_out(id, message_id),
+        }
+    }
+
+    pub(super) fn quick_timed_out(&mut self, id: Phase1Id, message_id: u32) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let Some(quick) = sa.quick.get(&message_id) else { return };
+        let wish = quick.wish.clone();
+        let silent =
+            wish.is_some() && sa.last_heard + self.cx.config.timers.phase2.min(PEER_SILENCE) <= self.cx.now.monotonic;
+        let missing = if wish.is_some() {
+            "no answer to our quick mode"
+        } else {
+            "the last message of the peer's quick mode never came"
+        };
+        self.fail_quick(id, message_id, &ExchangeError::TimedOut(missing));
+        // A peer that lost its ISAKMP SA in a restart is silent to everything under it: begin anew.
+        if silent {
+            self.delete_sa(id);
+            if let Some(wish) =
+                wish.filter(|wish| self.children.by_key(&wish.what).is_empty() || wish.replaces.is_some())
+            {
+                self.later.push_back(wish);
+            }
+        }
+    }
+
+    /// Takes a quick mode out, with what stands in the kernel for it.
+    fn forget_quick(&mut self, id: Phase1Id, message_id: u32) -> Option<Quick> {
+        let quick = self.sas.get_mut(&id)?.quick.remove(&message_id)?;
+        self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Quick(id, message_id)));
+        self.cx.timers.cancel(Timer::Deadline(ExchangeKey::Quick(id, message_id)));
+        Some(quick)
+    }
+
+    /// Ends a quick mode that failed, telling the peer.
+    fn fail_quick(&mut self, id: Phase1Id, message_id: u32, error: &ExchangeError) {
+        let Some(quick) = self.forget_quick(id, message_id) else { return };
+        let inbound = quick.inbound;
+        if let Some(inbound) = inbound {
+            self.cx.remove_sa(inbound);
+        }
+        if let Some(sa) = self.sas.get_mut(&id) {
+            let path = sa.facts.path;
+            sa.finish(message_id, quick.answered);
+            self.tell_quick_error(id, error, inbound.map(|inbound| inbound.spi));
+            self.quick_over(path, quick.wish, error);
+        }
+    }
+
+    /// Ends a quick mode whose ISAKMP SA goes, telling nobody.
+    pub(super) fn drop_quick(&mut self, id: Phase1Id, message_id: u32, reason: &str) {
+        let Some(quick) = self.forget_quick(id, message_id) else { return };
+        if let Some(inbound) = quick.inbound {
+            self.cx.remove_sa(inbound);
+        }
+        let Some(path) = self.sas.get(&id).map(|sa| sa.facts.path) else { return };
+        self.quick_over(path, quick.wish, &ExchangeError::Local(reason.to_owned()));
+    }
+
+    fn tell_quick_error(&mut self, id: Phase1Id, error: &ExchangeError, spi: Option<Spi>) {
+        if let Some(kind) = error.notify() {
+            let spi = spi.map(|spi| spi.0.to_be_bytes().to_vec()).unwrap_or_default();
+            self.send_informational(id, error_notify(kind, ProtocolId::ESP, spi));
+        }
+    }
+
+    fn quick_over(&mut self, path: Path, wish: Option<ChildWish>, error: &ExchangeError) {
+        let timed_out = matches!(error, ExchangeError::TimedOut(_));
+        let (peer, reason) = (path.peer.ip(), error.to_string());
+        self.last_errors.note(peer, self.cx.now.wall, &reason);
+        self.cx.report(Level::Error, path.peer, Event::Phase2Failed { peer, reason, timed_out });
+        if let Some(wish) = wish {
+            self.pending.remove(&wish.what);
+            self.child_rekey_failed(wish.replaces);
+        }
+    }
+
+    /// A quick mode of ours that the peer refused with a protected notify.
+    pub(super) fn quick_refused(&mut self, id: Phase1Id, spi: &[u8], error: &ExchangeError) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let ours = |quick: &Quick| quick.wish.is_some() && quick.unanswered.is_some();
+        let named = |quick: &Quick| quick.inbound.is_some_and(|inbound| inbound.spi.0.to_be_bytes().as_slice() == spi);
+        let mut waiting = sa.quick.iter().filter(|(_, quick)| ours(quick));
+        // The notify names the SPI that we proposed, or (most peers) nothing that we could tell: then it must be the
+        // only one under way.
+        let by_spi = sa.quick.iter().find(|(_, quick)| ours(quick) && named(quick));
+        let only = match (waiting.next(), waiting.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        };
+        if let Some(message_id) = by_spi.or(only).map(|(message_id, _)| *message_id) {
+            self.fail_quick(id, message_id, error);
+        }
+    }
+
+    /// Both sides have what they need: the child stands, its outbound SA follows when the peer can receive.
+    fn quick_done(&mut self, id: Phase1Id, message_id: u32, new: NewChild, datagram: Option<Vec<u8>>) {
+        let Some(quick) = self.forget_quick(id, message_id) else { return };
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let path = sa.facts.path;
+        let (owner, peer_is_xfrmd) = (Arc::clone(&sa.facts.owner), sa.facts.peer_is_xfrmd);
+        let mut answered = quick.answered;
+        if let Some(datagram) = datagram {
+            answered.answered(datagram.clone());
+            self.cx.send(path, datagram);
+        }
+        sa.finish(message_id, answered);
+        self.pending.remove(&new.key);
+        let now = self.cx.now.monotonic;
+        let carried =
+            self.children.by_key(&new.key).into_iter().filter_map(|old| self.children.get(old)).any(Child::carries);
+        let grace = match (new.role, peer_is_xfrmd, carried) {
+            // The responder has installed before QM2 (ours), or we are the responder and QM3 says that the peer has.
+            (Role::Responder, ..) | (_, true, _) => Duration::ZERO,
+            (Role::Initiator, false, false) => FOREIGN_GRACE,
+            (Role::Initiator, false, true) => FOREIGN_REKEY_GRACE,
+        };
+        let child = Child {
+            id: new.id,
+            key: new.key,
+            inbound: new.inbound,
+            outbound: new.outbound,
+            owner,
+            made_under: Some(id),
+            role: new.role,
+            state: Outbound::Held(new.outbound_sa),
+            established: now,
+            rekey_at: now + new.soft,
+            expires: now + new.hard,
+            policy_index: new.policy_index,
+            replaced: false,
+        };
+        self.enter_child(child);
+        if grace.is_zero() {
+            self.install_outbound(new.id);
+        } else {
+            self.cx.timers.set(Timer::InstallOutbound(new.id), now + grace);
+        }
+    }
+
+    pub(super) fn enter_child(&mut self, child: Child) {
+        let certificates = child.owner.certificates.clone();
+        self.index(&certificates, Holder::Child(child.id));
+        self.cx.timers.set(Timer::RekeyChild(child.id), child.rekey_at);
+        self.cx.timers.set(Timer::ExpireChild(child.id), child.expires);
+        self.children.insert(child);
+    }
+
+    pub(super) fn install_outbound(&mut self, id: ChildId) {
+        let job = self.cx.job(JobOwner::Child(id));
+        let Some(child) = self.children.get_mut(id) else { return };
+        if let Outbound::Held(sa) = std::mem::replace(&mut child.state, Outbound::Installing) {
+            self.cx.emit(Output::InstallSa { job, sa });
+        }
+    }
+
+    pub(super) fn outbound_installed(&mut self, id: ChildId, result: Result<(), String>) {
+        let Some(child) = self.children.get_mut(id) else { return };
+        let (peer, mode, inbound, outbound) = (child.owner.peer, child.key.mode, child.inbound, child.outbound);
+        if let Err(why) = result {
+            let reason = format!("the kernel refuses the outbound SA: {why}");
+            self.last_errors.note(peer.ip(), self.cx.now.wall, &reason);
+            self.cx.report(Level::Error, peer, Event::Phase2Failed { peer: peer.ip(), reason, timed_out: false });
+            return self.delete_child(id);
+        }
+        child.state = Outbound::Installed;
+        let local = child.owner.local;
+        for (from, to, sa) in [(peer, local, inbound), (local, peer, outbound)] {
+            self.cx.report(Level::Info, peer, Event::ChildEstablished { from, to, mode, sa });
+        }
+        if let Some(policy_index) = self.children.get(id).and_then(|child| child.policy_index) {
+            self.cx.emit(Output::ReleaseHeld { policy_index });
+        }
+        self.settle_children(id);
+    }
+
+    /// Takes a child out of all tables and of the kernel.
+    pub(super) fn remove_child(&mut self, id: ChildId) -> Option<Child> {
+        let child = self.children.remove(id)?;
+        let certificates = child.owner.certificates.clone();
+        self.unindex(&certificates, Holder::Child(id));
+        for timer in [Timer::InstallOutbound(id), Timer::RekeyChild(id), Timer::ExpireChild(id), Timer::RetireChild(id)]
+        {
+            self.cx.timers.cancel(timer);
+        }
+        self.remove_from_kernel(child.inbound, child.outbound);
+        self.promote_replaced(&child.key);
+        Some(child)
+    }
+
+    /// As [`Self::remove_child`], telling the peer.
+    pub(super) fn delete_child(&mut self, id: ChildId) {
+        let Some(child) = self.remove_child(id) else { return };
+        if let Some(sa) = self.sa_with(child.key.local, child.key.peer) {
+            self.send_informational(sa, delete_child(child.inbound.protocol, child.inbound.spi));
+        }
+    }
+}
+
+/// A peer that has been silent this long while we asked has lost its ISAKMP SA.
+const PEER_SILENCE: Duration = Duration::from_secs(15);
+
+/// Errors of a message that proves nothing: it may be forged or damaged, and the real one may still come.
+fn is_garbage(error: &ExchangeError) -> bool {
+    matches!(
+        error,
+        ExchangeError::Wire(_)
+            | ExchangeError::HashMismatch
+            | ExchangeError::CiphertextLength(_)
+            | ExchangeError::Encryption { .. }
+            | ExchangeError::WrongOrder(_)
+            | ExchangeError::MissingPayload(_)
+            | ExchangeError::RepeatedPayload(_)
+            | ExchangeError::UnexpectedPayload(_)
+    )
+}

@@ -1,0 +1,106 @@
+//! An established ISAKMP SA: what protects its exchanges, the quick modes under way, and the ones that are over.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::phase2::exchange::SaFacts;
+use crate::phase2::quick::Quick;
+use crate::report::{CookiePair, Ends};
+use crate::retransmit::Answered;
+use crate::timer::Phase1Id;
+
+/// Quick modes under way at once (IKEV1 M-2).
+pub(crate) const MOST_QUICK_MODES: usize = 64;
+
+/// Message IDs remembered after their exchange, so that none is used twice (IKEV1 M-3).
+const MOST_FINISHED: usize = 64;
+
+/// An exchange that is over.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) message_id: u32,
+    /// Our last message, for a peer whose copy was lost (IKEV1 R-4).
+    pub(crate) answered: Answered,
+}
+
+/// One ISAKMP SA.
+pub(crate) struct IsakmpSa {
+    pub(crate) id: Phase1Id,
+    pub(crate) facts: SaFacts,
+    pub(crate) quick: BTreeMap<u32, Quick>,
+    finished: VecDeque<Finished>,
+    /// MM5 and our MM6.
+    pub(crate) last_of_main_mode: Answered,
+    /// When its main mode began.
+    pub(crate) began: Duration,
+    pub(crate) established: Duration,
+    /// Unix seconds of `established`.
+    pub(crate) established_wall: u64,
+    pub(crate) expires: Duration,
+    /// When the peer last proved that it holds the keys.
+    pub(crate) last_heard: Duration,
+    /// A newer one serves: no new quick mode begins here.
+    pub(crate) retiring: bool,
+}
+
+impl IsakmpSa {
+    pub(crate) fn new(id: Phase1Id, facts: SaFacts, last_of_main_mode: Answered, times: Times) -> Self {
+        let Times { began, established, established_wall, expires } = times;
+        Self {
+            id,
+            facts,
+            quick: BTreeMap::new(),
+            finished: VecDeque::new(),
+            last_of_main_mode,
+            began,
+            established,
+            established_wall,
+            expires,
+            last_heard: established,
+            retiring: false,
+        }
+    }
+
+    /// For log lines.
+    pub(crate) fn ends(&self) -> Ends {
+        Ends { local: self.facts.path.local, peer: self.facts.path.peer }
+    }
+
+    /// For log lines.
+    pub(crate) fn cookie_pair(&self) -> CookiePair {
+        let cookies = self.facts.protection.cookies;
+        CookiePair(cookies.initiator, cookies.responder)
+    }
+
+    /// Notes that a message ID was used up.
+    pub(crate) fn finish(&mut self, message_id: u32, answered: Answered) {
+        if self.finished.len() >= MOST_FINISHED {
+            self.finished.pop_front();
+        }
+        // Only the last few can still be asked for; the memory of a tunnel counts.
+        if let Some(older) = self.finished.len().checked_sub(2).and_then(|at| self.finished.get_mut(at)) {
+            older.answered.forget_reply();
+        }
+        self.finished.push_back(Finished { message_id, answered });
+    }
+
+    /// The exchange that used this message ID.
+    pub(crate) fn finished(&mut self, message_id: u32) -> Option<&mut Finished> {
+        self.finished.iter_mut().find(|finished| finished.message_id == message_id)
+    }
+
+    /// Is the message ID free on this side's books?
+    pub(crate) fn is_fresh(&self, message_id: u32) -> bool {
+        message_id != 0
+            && !self.quick.contains_key(&message_id)
+            && !self.finished.iter().any(|finished| finished.message_id == message_id)
+    }
+}
+
+/// Times of a new ISAKMP SA.
+pub(crate) struct Times {
+    pub(crate) began: Duration,
+    pub(crate) established: Duration,
+    pub(crate) established_wall: u64,
+    pub(crate) expires: Duration,
+}
