@@ -153,8 +153,11 @@ pub(crate) fn read_id_sig(keyed: &Keyed, message: &Message<'_>) -> Result<IdSig,
     Ok(IdSig { last_block, id_body, identity, certificates, pkcs7, signature, initial_contact })
 }
 
+/// DER encodings in the order they came.
+type Bundle = Vec<Vec<u8>>;
+
 /// The X.509 and PKCS#7 contents of the CERT payloads; other encodings are ignored (RFC 2408 §3.9).
-fn certificates(payloads: &[RawPayload<'_>]) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), ExchangeError> {
+fn certificates(payloads: &[RawPayload<'_>]) -> Result<(Bundle, Bundle), ExchangeError> {
     let (mut x509, mut pkcs7) = (Vec::new(), Vec::new());
     for octets in bodies(payloads, PayloadType::CERT) {
         let cert = CertPayload::decode(octets)?;

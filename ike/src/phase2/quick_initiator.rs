@@ -104,7 +104,7 @@ impl QuickInitiator {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<Self, NewChild> {
         match self {
-            Self::AwaitInbound(state) if state.job == job => state.installed(result, facts),
+            Self::AwaitInbound(state) if state.job == job => (*state).installed(result, facts),
             other => Ok(Next::Wait(other)),
         }
     }
@@ -222,16 +222,12 @@ fn responder_lifetime(
 }
 
 impl AwaitInbound {
-    fn installed(
-        self: Box<Self>,
-        result: Result<(), String>,
-        facts: &mut QuickFacts<'_>,
-    ) -> Stepped<QuickInitiator, NewChild> {
+    fn installed(self, result: Result<(), String>, facts: &mut QuickFacts<'_>) -> Stepped<QuickInitiator, NewChild> {
         if let Err(why) = result {
             let error = ExchangeError::Local(format!("the kernel refuses the inbound SA: {why}"));
             return Err(error.into());
         }
-        let Self { child, ni, nr, .. } = *self;
+        let Self { child, ni, nr, .. } = self;
         let protection = &facts.sa.protection;
         let message_id = facts.chain.message_id;
         let datagram = protection.seal(ExchangeType::QUICK, facts.chain, Vec::new(), |_| {

@@ -132,7 +132,7 @@ impl QuickResponder {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<Self, NewChild> {
         match self {
-            Self::AwaitPolicy(state) if state.job == job => state.policy(policy, facts),
+            Self::AwaitPolicy(state) if state.job == job => (*state).policy(policy, facts),
             other => Ok(Next::Wait(other)),
         }
     }
@@ -158,19 +158,15 @@ impl QuickResponder {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<Self, NewChild> {
         match self {
-            Self::AwaitInbound(state) if state.job == job => state.installed(result, facts),
+            Self::AwaitInbound(state) if state.job == job => (*state).installed(result, facts),
             other => Ok(Next::Wait(other)),
         }
     }
 }
 
 impl AwaitPolicy {
-    fn policy(
-        self: Box<Self>,
-        policy: Option<PolicyMatch>,
-        facts: &mut QuickFacts<'_>,
-    ) -> Stepped<QuickResponder, NewChild> {
-        let Self { request, outbound, mode, .. } = *self;
+    fn policy(self, policy: Option<PolicyMatch>, facts: &mut QuickFacts<'_>) -> Stepped<QuickResponder, NewChild> {
+        let Self { request, outbound, mode, .. } = self;
         let policy = policy.ok_or_else(|| ExchangeError::NoPolicy(outbound.to_string()))?;
         let remote = &facts.sa.remote.remote;
         let sainfo: Sainfo = find_sainfo(&facts.cx.config, &outbound, &facts.sa.owner.identity, remote)
@@ -256,16 +252,12 @@ fn answer(
 }
 
 impl AwaitInbound {
-    fn installed(
-        self: Box<Self>,
-        result: Result<(), String>,
-        facts: &mut QuickFacts<'_>,
-    ) -> Stepped<QuickResponder, NewChild> {
+    fn installed(self, result: Result<(), String>, facts: &mut QuickFacts<'_>) -> Stepped<QuickResponder, NewChild> {
         if let Err(why) = result {
             let error = ExchangeError::Local(format!("the kernel refuses the inbound SA: {why}"));
             return Err(error.into());
         }
-        let Self { child, answer, ni, nr, .. } = *self;
+        let Self { child, answer, ni, nr, .. } = self;
         let protection = &facts.sa.protection;
         let message_id = facts.chain.message_id;
         let datagram = protection.seal(ExchangeType::QUICK, facts.chain, answer, |rest| {
