@@ -168,6 +168,7 @@ impl Endpoint {
         match header.exchange {
             ExchangeType::MAIN if header.message_id != 0 => self.dropped(path, "main mode with a message ID"),
             ExchangeType::MAIN => self.main_mode(path, &message, fingerprint),
+            ExchangeType::QUICK | ExchangeType::INFORMATIONAL if self.keep_early(path, &message, octets) => {}
             ExchangeType::QUICK => self.quick_mode(path, &message, fingerprint),
             ExchangeType::INFORMATIONAL => self.informational(path, &message),
             other => self.dropped(path, &format!("{other:?} exchange is not supported")),

@@ -99,6 +99,11 @@ impl State {
         }
     }
 
+    /// Are we the initiator, and has the peer finished while we have not?
+    pub(crate) fn is_judging(&self) -> bool {
+        matches!(self, Self::Initiator(MainInitiator::AwaitVerdict(_)))
+    }
+
     /// Which message of the peer is missing, for the log line of an exchange that timed out.
     pub(crate) fn awaited(&self) -> &'static str {
         match self {
@@ -168,4 +173,6 @@ pub(crate) struct Handshake {
     pub(crate) replaces: Option<Phase1Id>,
     /// Children to negotiate once this is up.
     pub(crate) wishes: Vec<ChildWish>,
+    /// Messages of the peer under the ISAKMP SA that this gives.
+    pub(crate) early: Vec<Vec<u8>>,
 }

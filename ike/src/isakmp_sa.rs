@@ -41,6 +41,9 @@ pub(crate) struct IsakmpSa {
     pub(crate) last_heard: Duration,
     /// A newer one serves: no new quick mode begins here.
     pub(crate) retiring: bool,
+    /// Deleted by us or by the peer. For a moment it still opens the informationals that were under way: a DELETE of
+    /// a child may be overtaken by the DELETE of the ISAKMP SA that was sent behind it.
+    pub(crate) closed: bool,
 }
 
 impl IsakmpSa {
@@ -58,6 +61,7 @@ impl IsakmpSa {
             expires,
             last_heard: established,
             retiring: false,
+            closed: false,
         }
     }
 

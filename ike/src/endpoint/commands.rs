@@ -81,7 +81,7 @@ impl Endpoint {
         }
         for holder in holders {
             if let Holder::Sa(id) = holder {
-                isakmp_sas += 1;
+                isakmp_sas += usize::from(self.sas.get(&id).is_some_and(|sa| !sa.closed));
                 peers.extend(self.sas.get(&id).map(|sa| sa.facts.path.peer));
                 self.delete_sa(id);
             }

@@ -25,7 +25,7 @@ impl Endpoint {
     /// Sends one payload under an ISAKMP SA. It is not repeated: nothing answers it.
     pub(super) fn send_informational(&mut self, id: Phase1Id, payload: (PayloadType, Vec<u8>)) {
         let mut message_id = self.cx.random_u32();
-        let Some(sa) = self.sas.get(&id) else { return };
+        let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) else { return };
         while !sa.is_fresh(message_id) {
             message_id = message_id.wrapping_add(1);
         }
@@ -163,11 +163,11 @@ impl Endpoint {
         }
     }
 
-    /// Forgets an ISAKMP SA that the peer no longer has.
+    /// Closes an ISAKMP SA that the peer no longer has.
     fn purge_sa(&mut self, id: Phase1Id) {
-        if let Some(sa) = self.forget_sa(id) {
-            self.cx.report(Level::Info, sa.facts.path.peer, Event::Phase1Purged { cookies: sa.cookie_pair() });
-        }
+        let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) else { return };
+        self.cx.report(Level::Info, sa.facts.path.peer, Event::Phase1Purged { cookies: sa.cookie_pair() });
+        self.close_sa(id);
     }
 
     fn deleted_by_peer(&mut self, id: Phase1Id, delete: &DeletePayload) {

@@ -55,6 +55,10 @@ impl Endpoint {
     /// A replaced ISAKMP SA goes, once no quick mode runs under it any more.
     pub(super) fn retire_phase1(&mut self, id: Phase1Id) {
         let Some(sa) = self.sas.get_mut(&id).filter(|sa| sa.retiring) else { return };
+        if sa.closed {
+            self.forget_sa(id);
+            return;
+        }
         if !sa.quick.is_empty() {
             self.cx.timers.set(Timer::RetirePhase1(id), self.cx.now.monotonic + GRACE);
             return;
@@ -80,7 +84,10 @@ impl Endpoint {
         let others: Vec<Phase1Id> = self.by_peer.get(&path.peer.ip()).into_iter().flatten().copied().collect();
         for other in others.into_iter().filter(|other| *other != new) {
             let Some(old) = self.sas.get(&other).filter(|old| {
-                !old.retiring && old.facts.path.local.ip() == path.local.ip() && old.facts.owner.identity == identity
+                !old.retiring
+                    && !old.closed
+                    && old.facts.path.local.ip() == path.local.ip()
+                    && old.facts.owner.identity == identity
             }) else {
                 continue;
             };

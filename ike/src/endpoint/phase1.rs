@@ -25,11 +25,17 @@ use crate::report::{CookiePair, Ends, Event, Level};
 use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
 use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
-use crate::wire::header::Cookie;
+use crate::wire::header::{Cookie, Header};
 use crate::wire::number::{PayloadType, ProtocolId};
 
 /// A rekey that failed is tried again this much later, at least.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
+
+/// How long a closed ISAKMP SA still understands.
+const CLOSED_GRACE: Duration = Duration::from_secs(5);
+
+/// Messages kept that came under an ISAKMP SA before our side was done with its main mode.
+const MOST_EARLY: usize = 4;
 
 impl Endpoint {
     /// Begins a main mode with `peer` for `wishes`.
@@ -93,6 +99,7 @@ impl Endpoint {
             peer_is_xfrmd,
             replaces,
             wishes,
+            early: Vec::new(),
         };
         self.enter_handshake(handshake);
         self.send_awaiting(id, datagram);
@@ -217,6 +224,7 @@ impl Endpoint {
             peer_is_xfrmd,
             replaces: None,
             wishes: Vec::new(),
+            early: Vec::new(),
         });
         self.cx.send(path, datagram);
     }
@@ -249,7 +257,8 @@ impl Endpoint {
 
     /// Do we know of nothing with this peer, and have we not told it so?
     fn is_first_contact(&self, peer: IpAddr) -> bool {
-        let has_sa = self.by_peer.get(&peer).into_iter().flatten().any(|id| self.sas.contains_key(id));
+        let live = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| !sa.closed);
+        let has_sa = self.by_peer.get(&peer).into_iter().flatten().any(live);
         !has_sa && !self.contacted.contains(&peer) && !self.children.has_peer(peer)
     }
 
@@ -408,6 +417,23 @@ impl Endpoint {
         self.contacted.insert(path.peer.ip());
         self.settle_duplicates(id, handshake.replaces);
         self.later.extend(handshake.wishes);
+        for datagram in handshake.early {
+            self.datagram(path, &datagram);
+        }
+    }
+
+    /// Keeps a message under an ISAKMP SA whose main mode the peer has finished and we have not: its certificate is
+    /// still before the judge.
+    pub(super) fn keep_early(&mut self, path: Path, message: &Message<'_>, octets: &[u8]) -> bool {
+        let Header { initiator, responder, .. } = message.header;
+        let id = self.by_cookies.get(&Cookies { initiator, responder });
+        let Some(handshake) = id.and_then(|id| self.handshakes.get_mut(id)) else { return false };
+        let judging = handshake.state.as_ref().is_some_and(State::is_judging);
+        if !judging || handshake.path != path || handshake.early.len() >= MOST_EARLY {
+            return false;
+        }
+        handshake.early.push(octets.to_vec());
+        true
     }
 
     fn enter_sa(&mut self, sa: IsakmpSa, cookies: Cookies, life: Duration, role: Role) {
@@ -439,10 +465,7 @@ impl Endpoint {
 
     /// Takes an ISAKMP SA out of all tables; quick modes under way end with it.
     pub(super) fn forget_sa(&mut self, id: Phase1Id) -> Option<IsakmpSa> {
-        let open: Vec<u32> = self.sas.get(&id)?.quick.keys().copied().collect();
-        for message_id in open {
-            self.drop_quick(id, message_id, "its ISAKMP SA is gone");
-        }
+        self.close_sa(id);
         let sa = self.sas.remove(&id)?;
         self.by_cookies.remove(&sa.facts.protection.cookies);
         crate::children::drop_member(&mut self.by_peer, &sa.facts.path.peer.ip(), id);
@@ -454,13 +477,26 @@ impl Endpoint {
         Some(sa)
     }
 
-    /// Tells the peer, then forgets.
+    /// Ends an ISAKMP SA: nothing begins under it any more, what was under way is still understood for a moment.
+    pub(super) fn close_sa(&mut self, id: Phase1Id) {
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        (sa.closed, sa.retiring) = (true, true);
+        let open: Vec<u32> = sa.quick.keys().copied().collect();
+        for message_id in open {
+            self.drop_quick(id, message_id, "its ISAKMP SA is gone");
+        }
+        self.cx.timers.cancel(Timer::RekeyPhase1(id));
+        self.cx.timers.cancel(Timer::ExpirePhase1(id));
+        self.cx.timers.set(Timer::RetirePhase1(id), self.cx.now.monotonic + CLOSED_GRACE);
+    }
+
+    /// Tells the peer, then closes.
     pub(super) fn delete_sa(&mut self, id: Phase1Id) {
-        let Some(sa) = self.sas.get(&id) else { return };
+        let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) else { return };
         let (path, ends, cookies) = (sa.facts.path, sa.ends(), sa.cookie_pair());
         let payload = delete_isakmp(sa.facts.protection.cookies);
         self.send_informational(id, payload);
-        self.forget_sa(id);
+        self.close_sa(id);
         self.cx.report(Level::Info, path.peer, Event::Phase1Deleted { ends, cookies });
     }
 }

@@ -79,7 +79,7 @@ impl Endpoint {
             .get(&peer)?
             .iter()
             .filter_map(|id| self.sas.get(id))
-            .filter(|sa| sa.facts.path.local.ip() == local)
+            .filter(|sa| !sa.closed && sa.facts.path.local.ip() == local)
             .max_by_key(|sa| (!sa.retiring, sa.established, sa.id))
             .map(|sa| sa.id)
     }
@@ -120,7 +120,9 @@ impl Endpoint {
             return self.dropped(path, "quick mode under an unknown ISAKMP SA");
         };
         let now = self.cx.now.monotonic;
-        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let Some(sa) = self.sas.get_mut(&id).filter(|sa| !sa.closed) else {
+            return self.dropped(path, "quick mode under an ISAKMP SA that was deleted");
+        };
         if let Some(quick) = sa.quick.get_mut(&message_id) {
             return match quick.answered.check(fingerprint, now) {
                 Seen::Again(reply) => self.answer_duplicate(path, reply),

@@ -86,7 +86,7 @@ pub struct Sizes {
     pub handshakes: usize,
     /// Of these, half-open ones of peers.
     pub half_open: usize,
-    /// ISAKMP SAs.
+    /// ISAKMP SAs, the closed ones left out.
     pub isakmp_sas: usize,
     /// Quick modes under way.
     pub quick_modes: usize,
@@ -148,6 +148,7 @@ impl Endpoint {
             .into_iter()
             .flatten()
             .filter_map(|id| self.sas.get(id))
+            .filter(|sa| !sa.closed)
             .max_by_key(|sa| (!sa.retiring, sa.established, sa.id));
         let children: Vec<_> = self.children.by_peer(peer).iter().filter_map(|id| self.children.get(*id)).collect();
         let owner = sa.map(|sa| &sa.facts.owner).or_else(|| children.first().map(|child| &child.owner));
@@ -189,7 +190,7 @@ impl Endpoint {
         Sizes {
             handshakes: self.handshakes.len(),
             half_open: self.admission.half_open(),
-            isakmp_sas: self.sas.len(),
+            isakmp_sas: self.sas.values().filter(|sa| !sa.closed).count(),
             quick_modes: self.sas.values().map(|sa| sa.quick.len()).sum(),
             children: self.children.len(),
             jobs: self.cx.open_jobs(),

@@ -1,0 +1,156 @@
+//! One node: an endpoint, its kernel, its certificate and its policies.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::config::{Config, Credential, KeyHandle, RemoteConfig, RemoteId};
+use ike::crypto::provider::RsaPublicKey;
+use ike::endpoint::Endpoint;
+use ike::event::{CertificateId, PeerCertificate};
+use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
+use policy::model::identity::{Identity, IdentityKind, MyIdentifier, PeersIdentifier};
+use policy::model::lifetime::Lifetime;
+use policy::model::proposal::{Phase1Proposal, ProposalCheck};
+use policy::model::remote::{ExchangeMode, Rekey, Remote, RemoteSelector, Timers};
+use policy::model::sainfo::{Sainfo, SainfoId};
+
+use super::kernel::Kernel;
+use super::provider::{ToyProvider, toy_key};
+
+/// What a simulated pair is configured with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Life of the ISAKMP SA.
+    pub phase1_life: Duration,
+    /// Life of the IPsec SAs.
+    pub phase2_life: Duration,
+    /// PFS.
+    pub pfs: Option<Group>,
+    /// Treatment of differing proposals.
+    pub check: ProposalCheck,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            phase1_life: Duration::from_secs(8 * 3600),
+            phase2_life: Duration::from_secs(12 * 3600),
+            pfs: Some(Group::Modp2048),
+            check: ProposalCheck::Obey,
+        }
+    }
+}
+
+/// One node.
+pub struct Node {
+    /// Its address.
+    pub addr: IpAddr,
+    /// The core.
+    pub endpoint: Endpoint,
+    /// Its kernel.
+    pub kernel: Kernel,
+    /// The key that signs for it.
+    pub key: RsaPublicKey,
+    /// The time of its last acquire: the kernel does not repeat it while the larval SA stands.
+    pub last_acquire: Option<Duration>,
+}
+
+/// The certificate that the judge finds for a node's identity.
+pub fn certificate(name: u8) -> PeerCertificate {
+    PeerCertificate {
+        public_key: toy_key(name),
+        chain: vec![CertificateId { issuer_key: [9; 32], serial: vec![name] }],
+        subject: format!("/CN=node{name}"),
+        issuer: "/CN=ca".to_owned(),
+        not_after: u64::MAX,
+        warnings: Vec::new(),
+    }
+}
+
+/// The identity of a node.
+pub fn identity(name: u8) -> Identity {
+    Identity::Fqdn(format!("node{name}.example"))
+}
+
+fn remote(name: u8, settings: &Settings) -> Remote {
+    Remote {
+        name: "anonymous".to_owned(),
+        selector: RemoteSelector::Anonymous,
+        exchange_modes: vec![ExchangeMode::Main],
+        my_identifier: MyIdentifier::LocalAddress,
+        peers_identifiers: vec![PeersIdentifier { kind: IdentityKind::Fqdn, value: None }],
+        verify_identifier: true,
+        certificate: None,
+        ca_file: None,
+        peers_certfile: None,
+        verify_cert: true,
+        send_cert: true,
+        send_cr: name.is_multiple_of(2),
+        match_empty_cr: false,
+        nonce_size: 16,
+        passive: false,
+        initial_contact: true,
+        proposal_check: settings.check,
+        proposals: vec![Phase1Proposal {
+            cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) },
+            hash: Hash::Sha256,
+            auth: AuthMethod::RsaSignature,
+            group: Group::Modp2048,
+            lifetime: Lifetime { time: settings.phase1_life, kilobytes: None },
+        }],
+        rekey: Rekey::On,
+        ph1id: 0,
+        sha256_96: false,
+    }
+}
+
+/// The configuration of a node.
+pub fn config(name: u8, settings: &Settings) -> Config {
+    let credential = Credential {
+        key: KeyHandle(u32::from(name)),
+        chain: vec![vec![0x30, name]],
+        subject: vec![0x30, 0],
+        issuers: vec![vec![0x30, 0]],
+    };
+    Config {
+        timers: Timers { phase1: Duration::from_secs(30), phase2: Duration::from_secs(30), ..Timers::default() },
+        remotes: vec![Arc::new(RemoteConfig {
+            id: RemoteId(0),
+            remote: remote(name, settings),
+            my_identity: Some(identity(name)),
+            credential: Some(credential),
+            accepted_issuers: Vec::new(),
+        })],
+        sainfos: vec![Sainfo {
+            local: SainfoId::Anonymous,
+            remote: SainfoId::Anonymous,
+            from: None,
+            pfs_group: settings.pfs,
+            lifetime: Lifetime { time: settings.phase2_life, kilobytes: None },
+            ciphers: vec![SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) }],
+            integrity: vec![Some(Hash::Sha256)],
+            remote_id: 0,
+        }],
+        ..Config::default()
+    }
+}
+
+impl Node {
+    /// Node number `name` (1, 2, ...).
+    pub fn new(name: u8, settings: &Settings, seed: u64) -> Self {
+        let provider = Arc::new(ToyProvider::new(seed ^ (u64::from(name) << 56)));
+        Self {
+            addr: IpAddr::from([192, 0, 2, name]),
+            endpoint: Endpoint::new(provider, Arc::new(config(name, settings))),
+            kernel: Kernel::new(u32::from(name) << 24),
+            key: toy_key(name),
+            last_acquire: None,
+        }
+    }
+
+    /// Its ISAKMP socket.
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.addr, 500)
+    }
+}

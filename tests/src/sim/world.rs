@@ -1,0 +1,290 @@
+//! Virtual time: what happens when, and what must hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::event::{Acquire, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection};
+use ike::report::Report;
+use policy::model::identity::Identity;
+use policy::model::sa::{Mode, Protocol, ReqId};
+use policy::model::selector::Selector;
+
+use super::kernel::Limit;
+use super::link::Impairment;
+use super::node::{Node, Settings, certificate, identity};
+use super::provider::toy_sign;
+use super::random::Random;
+
+/// Unix time of the beginning.
+const EPOCH: u64 = 1_800_000_000;
+
+/// Two nodes and everything between them.
+pub struct World {
+    /// The nodes, number 1 and 2.
+    pub nodes: [Node; 2],
+    /// What the link does to datagrams.
+    pub impairment: Impairment,
+    /// Virtual time.
+    pub now: Duration,
+    /// Lines of both nodes, in order.
+    pub reports: Vec<(usize, Duration, Report)>,
+    /// Test packets sent, and those that reached the other node.
+    pub sent: u64,
+    /// See `sent`.
+    pub arrived: u64,
+    /// Datagrams sent by both nodes.
+    pub datagrams: u64,
+    random: Random,
+    due: BTreeMap<(Duration, u64), (usize, Input)>,
+    wake: [Option<Duration>; 2],
+    order: u64,
+    keep_reports: bool,
+}
+
+impl World {
+    /// Two nodes that know each other's configuration and nothing else yet.
+    pub fn new(settings: &Settings, seed: u64) -> Self {
+        Self {
+            nodes: [Node::new(1, settings, seed), Node::new(2, settings, seed)],
+            impairment: Impairment::default(),
+            now: Duration::ZERO,
+            reports: Vec::new(),
+            sent: 0,
+            arrived: 0,
+            datagrams: 0,
+            random: Random::new(seed),
+            due: BTreeMap::new(),
+            wake: [None; 2],
+            order: 0,
+            keep_reports: false,
+        }
+    }
+
+    /// Keeps every line: for a run that is to be read.
+    #[must_use]
+    pub fn with_reports(mut self) -> Self {
+        self.keep_reports = true;
+        self
+    }
+
+    /// Lets `input` happen to a node now.
+    pub fn happen(&mut self, node: usize, input: Input) {
+        self.at(node, Duration::ZERO, input);
+    }
+
+    fn at(&mut self, node: usize, delay: Duration, input: Input) {
+        self.order += 1;
+        self.due.insert((self.now + delay, self.order), (node, input));
+    }
+
+    /// Lets time pass until `end`, with a packet from each node to the other every `gap`.
+    pub fn run_with_traffic(&mut self, end: Duration, gap: Duration) {
+        while self.now < end {
+            for node in 0..2 {
+                self.packet(node);
+            }
+            let next = (self.now + gap).min(end);
+            self.run(next);
+        }
+    }
+
+    /// Lets time pass until `end`.
+    pub fn run(&mut self, end: Duration) {
+        loop {
+            let event = self.due.keys().next().map(|(at, _)| *at);
+            let wake = self.wake.iter().flatten().min().copied();
+            let Some(next) = event.into_iter().chain(wake).min().filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            if let Some(node) = (0..2).find(|node| self.wake[*node].is_some_and(|at| at <= self.now)) {
+                self.wake[node] = None;
+                self.deliver(node, Input::Wake);
+            } else if let Some((_, (node, input))) = self.due.pop_first() {
+                self.deliver(node, input);
+            }
+        }
+        self.now = self.now.max(end);
+        for node in 0..2 {
+            for limit in self.nodes[node].kernel.tick(end) {
+                let (sa, hard) = match limit {
+                    Limit::Soft(sa) => (sa, false),
+                    Limit::Hard(sa) => (sa, true),
+                };
+                self.deliver(node, Input::SaExpired { sa, hard });
+            }
+        }
+    }
+
+    fn clock(&self) -> Now {
+        Now { monotonic: self.now, wall: EPOCH + self.now.as_secs() }
+    }
+
+    /// Hands an input over and carries out what comes of it.
+    fn deliver(&mut self, node: usize, input: Input) {
+        let now = self.clock();
+        self.nodes[node].endpoint.handle(now, input);
+        loop {
+            match self.nodes[node].endpoint.poll() {
+                Output::WakeAt(at) => {
+                    self.wake[node] = at;
+                    return;
+                }
+                output => self.carry_out(node, output),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, output: Output) {
+        let soon = Duration::from_micros(100 + self.random.below(400));
+        match output {
+            Output::Send { local, peer, octets } => self.transmit(local, peer, &octets),
+            Output::AllocateSpi { job, request } => {
+                let spi = self.nodes[node].kernel.allocate(request, self.now);
+                self.at(node, soon, Input::SpiAllocated { job, result: Ok(spi) });
+            }
+            Output::InstallSa { job, sa } => {
+                let result = self.nodes[node].kernel.install(*sa, self.now);
+                self.at(node, soon, Input::SaInstalled { job, result });
+            }
+            Output::RemoveSa { sa } => self.nodes[node].kernel.remove(&sa),
+            Output::Sign { job, octets, .. } => {
+                let result = Ok(toy_sign(&self.nodes[node].key, &octets));
+                self.at(node, soon * 10, Input::Signed { job, result });
+            }
+            Output::Judge { job, request } => {
+                let result = judge(&request.identity, &request.certificates);
+                self.at(node, soon * 10, Input::Judged { job, result });
+            }
+            Output::FindPolicy { job, query } => {
+                let wanted = Selector::hosts(query.local, query.peer);
+                let policy = (query.outbound == wanted && query.mode == Mode::Transport)
+                    .then_some(PolicyMatch { reqid: ReqId(0), outbound: wanted });
+                self.at(node, soon, Input::PolicyFound { job, policy });
+            }
+            Output::Report(report) => {
+                if self.keep_reports {
+                    self.reports.push((node, self.now, report));
+                }
+            }
+            Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+        }
+    }
+
+    fn transmit(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {
+        self.datagrams += 1;
+        let Some(to) = (0..2).find(|node| self.nodes[*node].addr == peer.ip()) else { return };
+        for (delay, octets) in self.impairment.apply(octets, &mut self.random) {
+            self.at(to, delay, Input::Datagram { local: peer, peer: local, octets });
+        }
+    }
+
+    /// Sends a packet from a node to the other: by the newest outbound SA, or an acquire if there is none.
+    pub fn packet(&mut self, node: usize) {
+        self.sent += 1;
+        match self.nodes[node].kernel.outbound().map(|standing| standing.sa.clone()) {
+            Some(sa) => {
+                if self.nodes[1 - node].kernel.accepts(&sa) {
+                    self.arrived += 1;
+                }
+            }
+            None => self.acquire(node),
+        }
+    }
+
+    /// The kernel asks for an SA, unless it did within the last 30 seconds.
+    pub fn acquire(&mut self, node: usize) {
+        let recent = |at: Duration| at + Duration::from_secs(30) > self.now;
+        if self.nodes[node].last_acquire.is_some_and(recent) {
+            return;
+        }
+        self.nodes[node].last_acquire = Some(self.now);
+        let (local, peer): (IpAddr, IpAddr) = (self.nodes[node].addr, self.nodes[1 - node].addr);
+        let flow = Selector::hosts(local, peer);
+        let acquire = Acquire {
+            flow,
+            policy: flow,
+            policy_index: 1,
+            local,
+            peer,
+            protocol: Protocol::Esp,
+            mode: Mode::Transport,
+            reqid: ReqId(0),
+        };
+        self.happen(node, Input::Acquire(acquire));
+    }
+
+    /// Kills a node's daemon: its kernel keeps what it has, the endpoint is new.
+    pub fn restart(&mut self, node: usize, settings: &Settings, seed: u64, keep_kernel: bool) {
+        let fresh = Node::new(node as u8 + 1, settings, seed);
+        let old = std::mem::replace(&mut self.nodes[node], fresh);
+        if keep_kernel {
+            self.nodes[node].kernel = old.kernel;
+        } else {
+            self.nodes[node].kernel = super::kernel::Kernel::new((node as u32 + 1) << 24 | 0x0080_0000);
+        }
+        self.due.retain(|_, (to, _)| *to != node);
+        self.wake[node] = None;
+    }
+
+    /// What must hold when nothing is under way: both kernels hold the same pairs with the same keys, the endpoints
+    /// know all of them and nothing else, and nothing is left over.
+    ///
+    /// # Errors
+    /// What does not hold, in words.
+    pub fn check_agreement(&self) -> Result<usize, String> {
+        for node in 0..2 {
+            let kernel = &self.nodes[node].kernel;
+            let peer = &self.nodes[1 - node].kernel;
+            for (name, standing) in &kernel.sas {
+                let Some(other) = peer.sas.get(name) else {
+                    return Err(format!("node {} holds {name:?}, its peer does not", node + 1));
+                };
+                let same_keys = other.sa.cipher_key == standing.sa.cipher_key
+                    && other.sa.integrity_key == standing.sa.integrity_key;
+                if !same_keys || other.sa.direction == standing.sa.direction {
+                    return Err(format!("the two sides of {name:?} differ"));
+                }
+            }
+            let known: BTreeSet<_> = self.nodes[node]
+                .endpoint
+                .peers(self.clock())
+                .iter()
+                .flat_map(|peer| &peer.children)
+                .flat_map(|child| [child.inbound, child.outbound])
+                .collect();
+            let held: BTreeSet<_> = kernel.sas.keys().copied().collect();
+            if known != held {
+                return Err(format!("node {} knows {known:?}, its kernel holds {held:?}", node + 1));
+            }
+            let sizes = self.nodes[node].endpoint.sizes();
+            if sizes.jobs != 0 || sizes.quick_modes != 0 || sizes.handshakes != 0 || sizes.pending != 0 {
+                return Err(format!("node {}: left over {sizes:?}", node + 1));
+            }
+            if kernel.larval() != 0 {
+                return Err(format!("node {}: {} larval SAs left over", node + 1, kernel.larval()));
+            }
+        }
+        let inbound = |standing: &&super::kernel::Standing| standing.sa.direction == SaDirection::Inbound;
+        Ok(self.nodes[0].kernel.sas.values().filter(inbound).count())
+    }
+
+    /// The lines of the run, for a test that failed.
+    pub fn log(&self) -> String {
+        self.reports
+            .iter()
+            .map(|(node, at, report)| {
+                format!("{:>12.6} node{} {:?} {}\n", at.as_secs_f64(), node + 1, report.level, report.event)
+            })
+            .collect()
+    }
+}
+
+fn judge(claimed: &Identity, certificates: &[Vec<u8>]) -> Result<Arc<ike::event::PeerCertificate>, Rejection> {
+    let name = certificates.first().and_then(|octets| octets.get(1)).copied();
+    match name {
+        Some(name) if identity(name) == *claimed => Ok(Arc::new(certificate(name))),
+        Some(_) => Err(Rejection { kind: RejectionKind::IdentityMismatch, reason: "another's certificate".to_owned() }),
+        None => Err(Rejection { kind: RejectionKind::Missing, reason: "no certificate".to_owned() }),
+    }
+}
