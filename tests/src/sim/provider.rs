@@ -92,7 +92,7 @@ pub fn toy_key(name: u8) -> RsaPublicKey {
 
 /// Signs: EM = 00 01 FF..FF 00 | octets, then the toy's private operation.
 pub fn toy_sign(key: &RsaPublicKey, octets: &[u8]) -> Vec<u8> {
-    let mut message = vec![0xff; MODULUS];
+    let mut message = [0xff; MODULUS];
     let at = MODULUS - octets.len();
     message[0] = 0;
     message[1] = 1;
