@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use netlink_packet_xfrm::constants::{
-    XFRM_MSG_ALLOCSPI, XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_FLUSHPOLICY, XFRM_MSG_FLUSHSA, XFRM_MSG_GETPOLICY,
-    XFRM_MSG_GETSA, XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO, XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY,
-    XFRM_MSG_UPDSA,
+    IPSEC_PROTO_ANY, XFRM_MSG_ALLOCSPI, XFRM_MSG_DELPOLICY, XFRM_MSG_DELSA, XFRM_MSG_FLUSHPOLICY, XFRM_MSG_FLUSHSA,
+    XFRM_MSG_GETPOLICY, XFRM_MSG_GETSA, XFRM_MSG_GETSADINFO, XFRM_MSG_GETSPDINFO, XFRM_MSG_NEWPOLICY, XFRM_MSG_NEWSA,
+    XFRM_MSG_UPDPOLICY, XFRM_MSG_UPDSA,
 };
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 
@@ -77,7 +77,7 @@ pub enum Request {
     },
     /// ALLOCSPI, answered with [`Reply::Sa`]: the larval SA.
     AllocateSpi(SpiRequest),
-    /// FLUSHSA: every SA of a protocol, whoever made it; `None` all protocols.
+    /// FLUSHSA: every SA of a protocol, whoever made it; `None` ESP, AH and IPComp (mobile IPv6's stay).
     FlushSas(Option<Protocol>),
     /// NEWPOLICY: refused with EEXIST if the selector has one in this direction.
     AddPolicy(Box<Policy>),
@@ -189,8 +189,7 @@ impl Request {
             Self::AddSa(sa) | Self::UpdateSa(sa) => write_sa(writer, sa)?,
             Self::DeleteSa { name, mark } | Self::GetSa { name, mark } => write_sa_id(writer, name, *mark),
             Self::AllocateSpi(request) => write_spi_request(writer, request)?,
-            // 0 is the kernel's "every protocol" (IPSEC_PROTO_ANY works too).
-            Self::FlushSas(protocol) => writer.raw(&[protocol.map_or(0, Protocol::ip_number)]),
+            Self::FlushSas(protocol) => writer.raw(&[protocol.map_or(IPSEC_PROTO_ANY, Protocol::ip_number)]),
             Self::AddPolicy(policy) | Self::UpdatePolicy(policy) => write_policy(writer, policy)?,
             Self::RefreshPolicy(raw) => writer.raw(&raw.0),
             Self::DeletePolicy(key) | Self::GetPolicy(key) => write_policy_key(writer, key)?,

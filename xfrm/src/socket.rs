@@ -60,7 +60,7 @@ pub enum Installed {
 }
 
 impl Connection {
-    /// Opens the socket. Needs no privilege; every request but a look at the counts needs CAP_NET_ADMIN.
+    /// Opens the socket. That needs no privilege; every request does: CAP_NET_ADMIN, the looking ones included.
     pub fn open() -> Result<Self, Refusal> {
         Self::try_open().map_err(|error| Refusal::from_io("opening an XFRM netlink socket", &error))
     }

@@ -1,0 +1,7 @@
+//! setkey: the SAD and the SPD by hand, in the original's grammar and with its output, over XFRM netlink.
+
+pub mod dump;
+pub mod lower;
+pub mod options;
+pub mod protocols;
+pub mod run;
