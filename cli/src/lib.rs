@@ -10,4 +10,5 @@ pub mod os;
 pub mod provider;
 pub mod report;
 pub mod revocation;
+pub mod setkey;
 pub mod signer;

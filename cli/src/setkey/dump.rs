@@ -77,11 +77,7 @@ impl Printer<'_> {
             None => protocol.to_owned(),
         };
         let (spi, reqid) = (name.spi.0, sa.reqid.0);
-        writeln!(
-            out,
-            "\n\t{protocol} mode={} spi={spi}(0x{spi:08x}) reqid={reqid}(0x{reqid:08x})",
-            sa.mode.name()
-        )?;
+        writeln!(out, "\n\t{protocol} mode={} spi={spi}(0x{spi:08x}) reqid={reqid}(0x{reqid:08x})", sa.mode.name())?;
         if let Some(original) = encapsulation.and_then(|encapsulation| encapsulation.original_address) {
             writeln!(out, "\tNAT OA={original}")?;
         }
@@ -207,8 +203,7 @@ impl Printer<'_> {
 
     /// `Nov  2 02:35:35 2026`; 20 blanks for never.
     fn time(&self, unix: u64) -> String {
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         if unix == 0 {
             return " ".repeat(20);
         }
@@ -226,7 +221,10 @@ impl Printer<'_> {
         let hard = sa.lifetimes.hard.since_added.map_or(0, |limit| limit.as_secs());
         let name = &sa.name;
         let protocol = name.protocol.setkey_name();
-        format!("{minute:02}{second:02} {protocol:<3} {state:<1} {:08x} {age:3}/{hard:3} {} -> {}\n", name.spi.0, name.src, name.dst)
+        format!(
+            "{minute:02}{second:02} {protocol:<3} {state:<1} {:08x} {age:3}/{hard:3} {} -> {}\n",
+            name.spi.0, name.src, name.dst
+        )
     }
 }
 

@@ -161,7 +161,10 @@ mod tests {
         let dump = parse("-DP").expect("a dump");
         assert_eq!((dump.task.clone(), dump.policies), (Task::Dump, true));
         assert_eq!(parse("-D -P"), Ok(dump));
-        assert_eq!(parse("-nf x.conf").map(|options| (options.task, options.dry)), Ok((Task::File("x.conf".into()), true)));
+        assert_eq!(
+            parse("-nf x.conf").map(|options| (options.task, options.dry)),
+            Ok((Task::File("x.conf".into()), true))
+        );
         assert_eq!(parse("-fx.conf").map(|options| options.task), Ok(Task::File("x.conf".into())));
         assert_eq!(parse("-f -").map(|options| options.task), Ok(Task::File("-".into())));
         assert_eq!(parse("-k -c").map(|options| options.mode), Ok(PolicyMode::Kernel));

@@ -1,0 +1,237 @@
+//! The text of `setkey -D` and `-DP`, octet by octet. The trailing blanks are the original's.
+
+use policy::model::addr::host_net;
+use policy::model::sa::{Protocol, ReqId, Spi};
+use policy::model::secret::Secret;
+use xfrm::model::limits::Usage;
+use xfrm::model::sa::{Encryption, Integrity, SaName};
+
+use super::*;
+
+const NOW: u64 = 1_000_004;
+
+/// A calendar of its own, so that no time zone matters: seconds since 1 000 000 count from 02:35:35.
+fn calendar(unix: u64) -> Civil {
+    let second = 35 + u8::try_from(unix.saturating_sub(1_000_000)).expect("a few seconds");
+    Civil { year: 2026, month: 11, day: 2, hour: 2, minute: 35, second }
+}
+
+fn print(ports: bool, print: impl FnOnce(&Printer<'_>) -> String) -> String {
+    let protocols = Protocols::built_in();
+    print(&Printer { now: NOW, pid: 1174, local: calendar, protocols: &protocols, ports })
+}
+
+fn addr(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn sa() -> Sa {
+    let name = SaName { protocol: Protocol::Esp, spi: Spi(62_044_438), src: addr("10.0.0.1"), dst: addr("10.0.0.2") };
+    let mut sa = Sa::new(name, Mode::Transport);
+    sa.encryption = Some(Encryption { kernel_name: "cbc(aes)".into(), key: Secret::new((0..16).collect()) });
+    sa.integrity =
+        Some(Integrity { kernel_name: "hmac(sha256)".into(), key: Secret::new((0..40).collect()), icv_bits: 128 });
+    sa.replay_window = 4;
+    sa.lifetimes.hard.since_added = Some(Duration::from_secs(1800));
+    sa.lifetimes.soft.since_added = Some(Duration::from_secs(1440));
+    sa.usage = Usage { bytes: 768, packets: 12, added_at: 1_000_000, used_at: 1_000_001 };
+    sa
+}
+
+fn policy(direction: Direction, templates: Vec<Template>) -> Policy {
+    let selector = Selector::hosts(addr("10.0.0.1"), addr("10.0.0.2"));
+    let mut policy = Policy::new(selector, direction, Verdict::Allow, templates);
+    policy.priority = PRIORITY_DEFAULT;
+    policy.index = 128;
+    policy.usage.added_at = 1_000_000;
+    policy
+}
+
+fn template(mode: Mode, need: Need, reqid: u32) -> Template {
+    let ends = (addr("192.0.2.1"), addr("192.0.2.2"));
+    let endpoints = (mode == Mode::Tunnel).then_some(ends);
+    Template { protocol: Protocol::Esp, mode, endpoints, spi: Spi(0), reqid: ReqId(reqid), need }
+}
+
+#[test]
+fn an_sa_in_use() {
+    let mut second = sa();
+    second.name.spi = Spi(0x100);
+    second.usage = Usage { added_at: 1_000_002, ..Usage::default() };
+    let text = print(false, |printer| printer.sas(&[sa(), second]));
+    assert_eq!(
+        text,
+        "10.0.0.1 10.0.0.2 \n\
+         \tesp mode=transport spi=62044438(0x03b2b916) reqid=0(0x00000000)\n\
+         \tE: aes-cbc  00010203 04050607 08090a0b 0c0d0e0f\n\
+         \tA: hmac-sha256  00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f\n \
+         20212223 24252627\n\
+         \tseq=0x00000000 replay=4 flags=0x00000000 state=mature \n\
+         \tcreated: Nov  2 02:35:35 2026\tcurrent: Nov  2 02:35:39 2026\n\
+         \tdiff: 4(s)\thard: 1800(s)\tsoft: 1440(s)\n\
+         \tlast: Nov  2 02:35:36 2026\thard: 0(s)\tsoft: 0(s)\n\
+         \tcurrent: 768(bytes)\thard: 0(bytes)\tsoft: 0(bytes)\n\
+         \tallocated: 12\thard: 0\tsoft: 0\n\
+         \tsadb_seq=1 pid=1174 refcnt=0\n\
+         10.0.0.1 10.0.0.2 \n\
+         \tesp mode=transport spi=256(0x00000100) reqid=0(0x00000000)\n\
+         \tE: aes-cbc  00010203 04050607 08090a0b 0c0d0e0f\n\
+         \tA: hmac-sha256  00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f\n \
+         20212223 24252627\n\
+         \tseq=0x00000000 replay=4 flags=0x00000000 state=mature \n\
+         \tcreated: Nov  2 02:35:37 2026\tcurrent: Nov  2 02:35:39 2026\n\
+         \tdiff: 2(s)\thard: 1800(s)\tsoft: 1440(s)\n\
+         \tlast:                     \thard: 0(s)\tsoft: 0(s)\n\
+         \tcurrent: 0(bytes)\thard: 0(bytes)\tsoft: 0(bytes)\n\
+         \tallocated: 0\thard: 0\tsoft: 0\n\
+         \tsadb_seq=0 pid=1174 refcnt=0\n"
+    );
+}
+
+#[test]
+fn no_entries() {
+    assert_eq!(print(false, |printer| printer.sas(&[])), "No SAD entries.\n");
+    assert_eq!(print(false, |printer| printer.policies(&[])), "No SPD entries.\n");
+}
+
+fn head(text: &str, lines: usize) -> String {
+    text.split_inclusive('\n').take(lines).collect()
+}
+
+#[test]
+fn esp_in_udp_with_and_without_ports() {
+    let mut sa = sa();
+    let original_address = Some(addr("10.9.9.9"));
+    sa.encapsulation =
+        Some(Encapsulation { kind: EncapKind::EspInUdp, src_port: 4500, dst_port: 61000, original_address });
+    let expected = "10.0.0.1[4500] 10.0.0.2[61000] \n\
+                    \tesp-udp mode=transport spi=62044438(0x03b2b916) reqid=0(0x00000000)\n\
+                    \tNAT OA=10.9.9.9\n";
+    assert_eq!(head(&print(false, |printer| printer.sas(&[sa.clone()])), 3), expected);
+    let with_ports = print(true, |printer| printer.sas(&[sa]));
+    assert_eq!(head(&with_ports, 1), "10.0.0.1[0][4500] 10.0.0.2[0][61000] \n");
+}
+
+#[test]
+fn ipcomp_null_and_larval() {
+    let mut ipcomp = sa();
+    (ipcomp.encryption, ipcomp.integrity) = (None, None);
+    ipcomp.name.protocol = Protocol::Ipcomp;
+    ipcomp.compression = Some("deflate".into());
+    let text = print(false, |printer| printer.sas(&[ipcomp.clone()]));
+    assert!(text.contains("\n\tC: deflate \tseq=0x00000000 "), "{text}");
+
+    let mut null = sa();
+    null.encryption = Some(Encryption { kernel_name: "ecb(cipher_null)".into(), key: Secret::new(Vec::new()) });
+    let text = print(false, |printer| printer.sas(&[null]));
+    assert!(!text.contains("\tE:") && text.contains("\tA: hmac-sha256 "), "{text}");
+
+    ipcomp.compression = None;
+    let text = print(false, |printer| printer.sas(&[ipcomp]));
+    assert!(text.contains("state=larval \n"), "{text}");
+}
+
+#[test]
+fn past_the_soft_limit_an_sa_is_dying() {
+    let mut sa = sa();
+    sa.lifetimes.soft.since_added = Some(Duration::from_secs(4));
+    assert!(print(false, |printer| printer.sas(&[sa])).contains("state=dying \n"));
+}
+
+#[test]
+fn a_policy_with_its_request() {
+    let text = print(false, |printer| {
+        printer.policies(&[policy(Direction::Out, vec![template(Mode::Transport, Need::Required, 0)])])
+    });
+    assert_eq!(
+        text,
+        "10.0.0.1[any] 10.0.0.2[any] 255\n\
+         \tout prio def ipsec\n\
+         \tesp/transport//require\n\
+         \tcreated: Nov  2 02:35:35 2026  lastused:                     \n\
+         \tlifetime: 0(s) validtime: 0(s)\n\
+         \tspid=128 seq=0 pid=1174\n\
+         \trefcnt=2\n"
+    );
+}
+
+#[test]
+fn requests_of_every_level() {
+    let templates = vec![
+        template(Mode::Tunnel, Need::Required, 5),
+        template(Mode::Tunnel, Need::Required, 16384),
+        template(Mode::Transport, Need::Optional, 0),
+    ];
+    let policies = [policy(Direction::In, templates)];
+    let text = print(false, |printer| printer.policies(&policies));
+    let requests: Vec<&str> = text.lines().skip(2).take(3).collect();
+    assert_eq!(
+        requests,
+        [
+            "\tesp/tunnel/192.0.2.1-192.0.2.2/unique:5",
+            "\tesp/tunnel/192.0.2.1-192.0.2.2/unique#16384",
+            "\tesp/transport//use"
+        ]
+    );
+    let text = print(true, |printer| printer.policies(&policies));
+    assert!(text.contains("\tesp/tunnel/192.0.2.1[0]-192.0.2.2[0]/unique:5\n"), "{text}");
+}
+
+#[test]
+fn selectors_as_the_original_shows_them() {
+    let first_line = |change: fn(&mut Selector)| {
+        let mut policy = policy(Direction::Out, Vec::new());
+        change(&mut policy.selector);
+        let text = print(false, |printer| printer.policies(&[policy]));
+        text.lines().next().map(str::to_owned)
+    };
+    let shown = [
+        first_line(|selector| (selector.protocol, selector.dst_port) = (UpperProtocol::TCP, 80)),
+        first_line(|selector| {
+            selector.src = "10.0.0.0/24".parse().expect("a network");
+            (selector.protocol, selector.src_port) = (UpperProtocol::ICMP, 8);
+        }),
+        first_line(|selector| selector.protocol = UpperProtocol::ICMP),
+        first_line(|selector| selector.protocol = UpperProtocol(47)),
+        first_line(|selector| selector.protocol = UpperProtocol(200)),
+        first_line(|selector| {
+            *selector = Selector::between("::/0".parse().expect("a network"), host_net(addr("2001:db8::1")));
+        }),
+    ];
+    assert_eq!(
+        shown.map(Option::unwrap_or_default),
+        [
+            "10.0.0.1[any] 10.0.0.2[80] tcp",
+            "10.0.0.0/24 10.0.0.2 icmp 8,0",
+            "10.0.0.1 10.0.0.2 icmp",
+            "10.0.0.1 10.0.0.2 gre",
+            "10.0.0.1[any] 10.0.0.2[any] 200",
+            "::/0[any] 2001:db8::1[any] 255",
+        ]
+    );
+}
+
+#[test]
+fn actions_priorities_and_places() {
+    let second_line = |change: fn(&mut Policy)| {
+        let mut policy = policy(Direction::Out, Vec::new());
+        change(&mut policy);
+        let text = print(false, |printer| printer.policies(&[policy]));
+        text.lines().take(2).collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(second_line(|_| {}), "10.0.0.1[any] 10.0.0.2[any] 255|\tout prio def none");
+    let discard = second_line(|policy| {
+        policy.verdict = Verdict::Block;
+        policy.priority = PRIORITY_DEFAULT - 100;
+    });
+    assert_eq!(discard, "10.0.0.1[any] 10.0.0.2[any] 255|\tout prio def + 100 discard");
+    let low = second_line(|policy| policy.priority = PRIORITY_LOW + 7);
+    assert_eq!(low, "10.0.0.1[any] 10.0.0.2[any] 255|\tout prio low - 7 none");
+    let high = second_line(|policy| policy.priority = PRIORITY_HIGH);
+    assert_eq!(high, "10.0.0.1[any] 10.0.0.2[any] 255|\tout prio high none");
+    let socket = second_line(|policy| {
+        policy.place = Place::Socket(Direction::Out);
+        policy.priority = 0;
+    });
+    assert_eq!(socket, "(per-socket policy) |\tout(socket) none");
+}

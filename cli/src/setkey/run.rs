@@ -1,0 +1,346 @@
+//! The program: reads the script, asks the kernel in batches, reports each refusal with the place of its statement.
+
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use policy::model::sa::{Protocol, Spi};
+use policy::setkey::parser::{Script, parse};
+use policy::setkey::statement::{PolicySpec, Statement, StatementKind};
+use policy::span::Span;
+use xfrm::batch::Refusal;
+use xfrm::model::policy::{List, Policy};
+use xfrm::model::sa::{Sa, SaName};
+use xfrm::request::{Reply, Request};
+use xfrm::socket::{Connection, Dump};
+
+use super::dump::{Printer, SHORT_HEAD};
+use super::lower::{self, ReqIds};
+use super::options::{Options, PolicyMode, Task, USAGE};
+use super::protocols::Protocols;
+use crate::civil;
+
+/// Requests collected before they are sent; what has to be read first sends them earlier.
+const BATCH: usize = 4096;
+
+/// Runs the program with its arguments (without its name).
+pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
+    let options = match Options::parse(args) {
+        Ok(options) => options,
+        Err(error) => {
+            eprint!("setkey: {error}\n{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match &options.task {
+        Task::Version | Task::Help => {
+            println!("setkey @(#) xfrmd {} (setkey over XFRM netlink)", env!("CARGO_PKG_VERSION"));
+            if options.task == Task::Help {
+                print!("{USAGE}");
+            }
+            return ExitCode::FAILURE;
+        }
+        Task::Stdin => read_stdin().and_then(|text| run_script(&options, "stdin", &text)),
+        Task::File(name) if name == "-" => read_stdin().and_then(|text| run_script(&options, "stdin", &text)),
+        Task::File(name) => read_file(name).and_then(|text| run_script(&options, name, &text)),
+        Task::Dump => Session::open(&options).and_then(|mut session| session.dump()),
+        Task::Flush => Session::open(&options).and_then(|mut session| session.flush()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::FAILURE,
+        Err(Failure::Untold(text)) => {
+            eprintln!("setkey: {text}");
+            ExitCode::FAILURE
+        }
+        // A reader that has seen enough (`setkey -D | head`) is no error.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => {
+            eprintln!("setkey: standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the program ends with exit code 1.
+enum Failure {
+    /// The user has read it already.
+    Told,
+    /// To be printed.
+    Untold(String),
+    /// Standard output does not take what we print.
+    Output(io::Error),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Untold(refusal.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+fn read_file(name: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(name).map_err(|error| Failure::Untold(format!("Can't open `{name}': {error}")))
+}
+
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    match io::stdin().lock().read_to_end(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::Untold(format!("standard input: {error}"))),
+    }
+}
+
+/// Executes what stands in front of the first syntax error, then reports the errors.
+fn run_script(options: &Options, name: &str, text: &[u8]) -> Outcome {
+    let script = parse(name, text);
+    if !options.dry && !script.statements.is_empty() {
+        let mut session = Session::open(options)?;
+        for statement in &script.statements {
+            if statement.kind == StatementKind::Exit {
+                break;
+            }
+            session.execute(&script, statement)?;
+        }
+        session.send(&script);
+    }
+    eprint!("{}", findings(&script, name));
+    if script.first_error().is_some() { Err(Failure::Told) } else { Ok(()) }
+}
+
+/// The original's two lines for a syntax error, and ours; warnings alone if there is none.
+fn findings(script: &Script, name: &str) -> String {
+    let rendered = script.render();
+    let Some(error) = script.first_error() else {
+        return rendered;
+    };
+    let line = script.sources.locate(error.span).line;
+    let found = error.found.as_deref().unwrap_or("");
+    format!("setkey: {name},{line}: syntax error at `{found}'\nsetkey: {name},{line}: parse failed\n{rendered}")
+}
+
+/// A socket to the kernel and the requests not yet sent.
+struct Session<'a> {
+    options: &'a Options,
+    kernel: Connection,
+    protocols: Protocols,
+    reqids: Option<ReqIds>,
+    requests: Vec<Request>,
+    /// The statement each request comes from.
+    places: Vec<Span>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the socket and makes sure that the kernel listens to us: without its capability nothing works.
+    fn open(options: &'a Options) -> Result<Self, Failure> {
+        let mut kernel = Connection::open()?;
+        kernel.execute_one(Request::SadInfo)?;
+        let protocols = Protocols::load();
+        Ok(Self { options, kernel, protocols, reqids: None, requests: Vec::new(), places: Vec::new() })
+    }
+
+    /// `-D`, `-DP`, `-Dl`.
+    fn dump(&mut self) -> Outcome {
+        match (self.options.policies, self.options.forever) {
+            (true, _) => self.print_policies(),
+            (false, false) => self.print_sas(None),
+            (false, true) => self.print_for_ever(),
+        }
+    }
+
+    /// `-F`, `-FP`.
+    fn flush(&mut self) -> Outcome {
+        let request = if self.options.policies { Request::FlushPolicies(List::Main) } else { Request::FlushSas(None) };
+        self.tell(&request);
+        self.kernel.execute_one(request)?;
+        Ok(())
+    }
+
+    fn execute(&mut self, script: &Script, statement: &Statement) -> Outcome {
+        let place = statement.span;
+        match &statement.kind {
+            StatementKind::Add(new) => self.ask(script, place, Request::AddSa(Box::new(lower::sa(new)))),
+            StatementKind::Delete(key) => {
+                self.ask(script, place, Request::DeleteSa { name: lower::sa_name(key), mark: None });
+            }
+            StatementKind::DeleteAll { src, dst, protocol } => {
+                self.send(script);
+                self.delete_all(script, place, (*src, *dst), *protocol)?;
+            }
+            StatementKind::Get(key) => {
+                self.send(script);
+                self.get(script, place, lower::sa_name(key))?;
+            }
+            StatementKind::Flush(protocol) => self.ask(script, place, Request::FlushSas(*protocol)),
+            StatementKind::Dump(protocol) => {
+                self.send(script);
+                self.print_sas(*protocol)?;
+            }
+            StatementKind::SpdAdd(spec) => {
+                for policy in self.lower(spec)? {
+                    self.ask(script, place, Request::AddPolicy(Box::new(policy)));
+                }
+            }
+            StatementKind::SpdUpdate(spec) => {
+                for policy in self.lower(spec)? {
+                    self.ask(script, place, Request::UpdatePolicy(Box::new(policy)));
+                }
+            }
+            StatementKind::SpdDelete(key) => {
+                for key in lower::policy_keys(key, self.options.mode) {
+                    self.ask(script, place, Request::DeletePolicy(key));
+                }
+            }
+            StatementKind::SpdFlush => self.ask(script, place, Request::FlushPolicies(List::Main)),
+            StatementKind::SpdDump => {
+                self.send(script);
+                self.print_policies()?;
+            }
+            StatementKind::Exit => {}
+        }
+        Ok(())
+    }
+
+    fn lower(&mut self, spec: &PolicySpec) -> Result<Vec<Policy>, Failure> {
+        let mode: PolicyMode = self.options.mode;
+        if !lower::needs_fresh_reqid(spec) {
+            return Ok(lower::policies(spec, mode, Default::default));
+        }
+        if self.reqids.is_none() {
+            self.reqids = Some(ReqIds::new(&self.kernel.dump_policies()?.entries));
+        }
+        let reqids = self.reqids.get_or_insert_with(|| ReqIds::new(&[]));
+        Ok(lower::policies(spec, mode, || reqids.fresh()))
+    }
+
+    fn ask(&mut self, script: &Script, place: Span, request: Request) {
+        self.requests.push(request);
+        self.places.push(place);
+        if self.requests.len() >= BATCH {
+            self.send(script);
+        }
+    }
+
+    /// Sends what has been collected. The script goes on whatever the kernel refuses, and the exit code stays 0.
+    fn send(&mut self, script: &Script) {
+        for request in &self.requests {
+            self.tell(request);
+        }
+        let answers = self.kernel.execute(&self.requests);
+        for (answer, place) in answers.iter().zip(&self.places) {
+            if let Err(refusal) = answer {
+                complain(script, *place, refusal);
+            }
+        }
+        self.requests.clear();
+        self.places.clear();
+    }
+
+    /// `-v`. Keys are not among what a request says of itself.
+    fn tell(&self, request: &Request) {
+        if self.options.verbose {
+            println!("{request}");
+        }
+    }
+
+    /// Every SA between two addresses (the original stopped at the first).
+    fn delete_all(&mut self, script: &Script, place: Span, ends: (IpAddr, IpAddr), protocol: Protocol) -> Outcome {
+        let dump = self.kernel.dump_sas(Some(protocol))?;
+        let between = |sa: &&Sa| (sa.name.src, sa.name.dst) == ends;
+        let requests: Vec<Request> =
+            dump.entries.iter().filter(between).map(|sa| Request::DeleteSa { name: sa.name, mark: sa.mark }).collect();
+        if requests.is_empty() {
+            let name = SaName { protocol, spi: Spi(0), src: ends.0, dst: ends.1 };
+            complain(script, place, &Refusal::new(format!("DELSA {name}"), libc::ESRCH, None));
+        }
+        for request in requests {
+            self.ask(script, place, request);
+        }
+        self.send(script);
+        Ok(())
+    }
+
+    fn get(&mut self, script: &Script, place: Span, name: SaName) -> Outcome {
+        let request = Request::GetSa { name, mark: None };
+        self.tell(&request);
+        match self.kernel.execute_one(request) {
+            Ok(Reply::Sa(sa)) => print(&self.printer().sas(&[*sa])),
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                complain(script, place, &refusal);
+                Ok(())
+            }
+        }
+    }
+
+    fn print_sas(&mut self, protocol: Option<Protocol>) -> Outcome {
+        let dump = self.kernel.dump_sas(protocol)?;
+        mention_unreadable(&dump, "SA");
+        print(&self.printer().sas(&dump.entries))
+    }
+
+    fn print_policies(&mut self) -> Outcome {
+        let mut dump = self.kernel.dump_policies()?;
+        mention_unreadable(&dump, "policy");
+        let all = dump.entries.len();
+        if self.options.no_sockets {
+            dump.entries.retain(|policy| !policy.place.is_socket());
+        }
+        print(&self.printer().policies(&dump.entries))?;
+        match all - dump.entries.len() {
+            0 => Ok(()),
+            hidden => print(&format!("{hidden} per-socket policies not shown (filtered by -N)\n")),
+        }
+    }
+
+    fn print_for_ever(&mut self) -> Outcome {
+        print(SHORT_HEAD)?;
+        loop {
+            let dump = self.kernel.dump_sas(None)?;
+            let printer = self.printer();
+            for sa in &dump.entries {
+                print(&printer.short(sa))?;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    fn printer(&self) -> Printer<'_> {
+        Printer {
+            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            pid: std::process::id(),
+            local: civil::local,
+            protocols: &self.protocols,
+            ports: self.options.ports,
+        }
+    }
+}
+
+fn print(text: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// `setkey: FILE,LINE: File exists`: the line is that of the statement's `;`, where the original had read it.
+fn complain(script: &Script, place: Span, refusal: &Refusal) {
+    let end = script.sources.locate(place.behind());
+    let more: Vec<&str> = refusal.kernel_words.iter().chain(&refusal.hint).map(String::as_str).collect();
+    let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
+    eprintln!("setkey: {},{}: {}{more}", end.file, end.line, refusal.error_text());
+}
+
+fn mention_unreadable<T>(dump: &Dump<T>, what: &str) {
+    for error in &dump.unreadable {
+        eprintln!("setkey: one {what} is not shown: {error}");
+    }
+}
