@@ -1,5 +1,7 @@
-//! What must stay true across the crates: a simulation of two endpoints in virtual time, and helpers for the tests.
+//! What must stay true across the crates: a simulation of two endpoints in virtual time, recorded handshakes, and the
+//! load generator of the benchmark.
 #![forbid(unsafe_code)]
 
+pub mod load;
 pub mod recording;
 pub mod sim;
