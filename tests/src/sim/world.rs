@@ -36,6 +36,8 @@ pub struct World {
     pub arrived: u64,
     /// Datagrams sent by both nodes.
     pub datagrams: u64,
+    /// What they were, with the sender: kept with the reports.
+    pub captured: Vec<(usize, Vec<u8>)>,
     random: Random,
     due: BTreeMap<(Duration, u64), (usize, Input)>,
     wake: [Option<Duration>; 2],
@@ -54,6 +56,7 @@ impl World {
             sent: 0,
             arrived: 0,
             datagrams: 0,
+            captured: Vec::new(),
             random: Random::new(seed),
             due: BTreeMap::new(),
             wake: [None; 2],
@@ -116,6 +119,14 @@ impl World {
         }
     }
 
+    /// Hands a datagram to a node as if it came from `peer`; gives what the node sends in the same moment.
+    pub fn inject(&mut self, node: usize, peer: SocketAddr, octets: Vec<u8>) -> Vec<Vec<u8>> {
+        let before = self.captured.len();
+        let local = self.nodes[node].socket();
+        self.deliver(node, Input::Datagram { local, peer, octets });
+        self.captured.get(before..).unwrap_or_default().iter().map(|(_, octets)| octets.clone()).collect()
+    }
+
     fn clock(&self) -> Now {
         Now { monotonic: self.now, wall: EPOCH + self.now.as_secs() }
     }
@@ -173,6 +184,10 @@ impl World {
 
     fn transmit(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {
         self.datagrams += 1;
+        if self.keep_reports {
+            let from = usize::from(self.nodes[1].addr == local.ip());
+            self.captured.push((from, octets.to_vec()));
+        }
         let Some(to) = (0..2).find(|node| self.nodes[*node].addr == peer.ip()) else { return };
         for (delay, octets) in self.impairment.apply(octets, &mut self.random) {
             self.at(to, delay, Input::Datagram { local: peer, peer: local, octets });
