@@ -9,7 +9,7 @@ use policy::model::sa::{Protocol, Spi};
 use policy::setkey::parser::{Script, parse};
 use policy::setkey::statement::{PolicySpec, Statement, StatementKind};
 use policy::span::Span;
-use xfrm::batch::Refusal;
+use xfrm::batch::{Refusal, error_text};
 use xfrm::model::policy::{List, Policy};
 use xfrm::model::sa::{Sa, SaName};
 use xfrm::request::{Reply, Request};
@@ -88,15 +88,20 @@ impl From<io::Error> for Failure {
 type Outcome = Result<(), Failure>;
 
 fn read_file(name: &str) -> Result<Vec<u8>, Failure> {
-    std::fs::read(name).map_err(|error| Failure::Untold(format!("Can't open `{name}': {error}")))
+    std::fs::read(name).map_err(|error| Failure::Untold(format!("Can't open `{name}': {}", words(&error))))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     match io::stdin().lock().read_to_end(&mut text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::Untold(format!("standard input: {error}"))),
+        Err(error) => Err(Failure::Untold(format!("standard input: {}", words(&error)))),
     }
+}
+
+/// The C library's words, as the original printed them.
+fn words(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), error_text)
 }
 
 /// Executes what stands in front of the first syntax error, then reports the errors.
@@ -142,7 +147,9 @@ impl<'a> Session<'a> {
     /// Opens the socket and makes sure that the kernel listens to us: without its capability nothing works.
     fn open(options: &'a Options) -> Result<Self, Failure> {
         let mut kernel = Connection::open()?;
-        kernel.execute_one(Request::SadInfo)?;
+        if let Err(refusal) = kernel.execute_one(Request::SadInfo) {
+            return Err(Refusal { request: "asking the kernel for its SAs and policies".to_owned(), ..refusal }.into());
+        }
         let protocols = Protocols::load();
         Ok(Self { options, kernel, protocols, reqids: None, requests: Vec::new(), places: Vec::new() })
     }
@@ -185,12 +192,12 @@ impl<'a> Session<'a> {
                 self.print_sas(*protocol)?;
             }
             StatementKind::SpdAdd(spec) => {
-                for policy in self.lower(spec)? {
+                for policy in self.lower(script, spec)? {
                     self.ask(script, place, Request::AddPolicy(Box::new(policy)));
                 }
             }
             StatementKind::SpdUpdate(spec) => {
-                for policy in self.lower(spec)? {
+                for policy in self.lower(script, spec)? {
                     self.ask(script, place, Request::UpdatePolicy(Box::new(policy)));
                 }
             }
@@ -209,12 +216,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn lower(&mut self, spec: &PolicySpec) -> Result<Vec<Policy>, Failure> {
+    fn lower(&mut self, script: &Script, spec: &PolicySpec) -> Result<Vec<Policy>, Failure> {
         let mode: PolicyMode = self.options.mode;
         if !lower::needs_fresh_reqid(spec) {
             return Ok(lower::policies(spec, mode, Default::default));
         }
         if self.reqids.is_none() {
+            // A `spdflush` that waits would free reqids.
+            self.send(script);
             self.reqids = Some(ReqIds::new(&self.kernel.dump_policies()?.entries));
         }
         let reqids = self.reqids.get_or_insert_with(|| ReqIds::new(&[]));
@@ -333,14 +342,52 @@ fn print(text: &str) -> Outcome {
 
 /// `setkey: FILE,LINE: File exists`: the line is that of the statement's `;`, where the original had read it.
 fn complain(script: &Script, place: Span, refusal: &Refusal) {
+    eprintln!("{}", complaint(script, place, refusal));
+}
+
+fn complaint(script: &Script, place: Span, refusal: &Refusal) -> String {
     let end = script.sources.locate(place.behind());
     let more: Vec<&str> = refusal.kernel_words.iter().chain(&refusal.hint).map(String::as_str).collect();
     let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
-    eprintln!("setkey: {},{}: {}{more}", end.file, end.line, refusal.error_text());
+    format!("setkey: {},{}: {}{more}", end.file, end.line, refusal.error_text())
 }
 
 fn mention_unreadable<T>(dump: &Dump<T>, what: &str) {
     for error in &dump.unreadable {
         eprintln!("setkey: one {what} is not shown: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_syntax_error_is_told_in_the_originals_words_and_in_ours() {
+        let script = parse("x.conf", b"flush;\n\nspdad x y;\nspdflush;\n");
+        assert_eq!(script.statements.len(), 1, "what stands in front of the error is executed");
+        assert_eq!(
+            findings(&script, "x.conf"),
+            "setkey: x.conf,3: syntax error at `spdad'\n\
+             setkey: x.conf,3: parse failed\n\
+             x.conf:3:1: error: unknown command `spdad`\n    \
+             | spdad x y;\n    \
+             | ^^^^^\n    \
+             = hint: did you mean `spdadd`?\n"
+        );
+        assert_eq!(findings(&parse("x.conf", b"flush;"), "x.conf"), "");
+    }
+
+    #[test]
+    fn a_refusal_names_the_line_of_the_semicolon() {
+        let script =
+            parse("x.conf", b"flush;\nspdadd 10.0.0.1 10.0.0.2 any -P out ipsec\n  esp/transport//require ;\n");
+        let place = script.statements.get(1).expect("two statements").span;
+        let refusal = Refusal::new("NEWPOLICY", libc::EEXIST, None);
+        assert_eq!(complaint(&script, place, &refusal), "setkey: x.conf,3: File exists");
+        let refusal = Refusal::new("NEWPOLICY", libc::EINVAL, Some("Invalid mode".to_owned()));
+        assert_eq!(complaint(&script, place, &refusal), "setkey: x.conf,3: Invalid argument (Invalid mode)");
+        let refusal = Refusal::new("NEWPOLICY", libc::EPERM, None);
+        assert!(complaint(&script, place, &refusal).ends_with("(CAP_NET_ADMIN is missing)"));
     }
 }
