@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod exit_code;
 pub mod logging;
 pub mod os;
+pub mod pki;
 pub mod provider;
 pub mod report;
 pub mod revocation;

@@ -11,13 +11,15 @@
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use ike::event::CertificateId;
 use thiserror::Error;
 
 use super::serial;
+use super::stamp::Stamp;
 
 /// Longest line that is read or written.
 const MAX_LINE: usize = 4096;
@@ -76,6 +78,9 @@ pub enum Added {
     AlreadyThere,
 }
 
+/// The list as the daemon's parts share it: who looks also looks whether the file changed.
+pub type SharedDenyList = Arc<Mutex<DenyList>>;
+
 /// The list in memory, and its file.
 #[derive(Debug)]
 pub struct DenyList {
@@ -86,15 +91,6 @@ pub struct DenyList {
     problems: Vec<String>,
     stamp: Option<Stamp>,
     generation: u64,
-}
-
-/// Tells one state of the file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
 }
 
 impl DenyList {
@@ -143,7 +139,7 @@ impl DenyList {
         }
         self.insert(entry);
         self.generation += 1;
-        self.stamp = stamp(&self.path).map_err(|error| self.failed("look at", error))?;
+        self.stamp = Stamp::of(&self.path).map_err(|error| self.failed("look at", error))?;
         Ok(Added::New)
     }
 
@@ -230,7 +226,7 @@ impl DenyList {
     /// # Errors
     /// [`DenyListError::Io`] if it cannot be read; the list in memory stays as it was.
     pub fn reload_if_changed(&mut self) -> Result<bool, DenyListError> {
-        if stamp(&self.path).map_err(|error| self.failed("look at", error))? == self.stamp {
+        if Stamp::of(&self.path).map_err(|error| self.failed("look at", error))? == self.stamp {
             return Ok(false);
         }
         self.read()?;
@@ -238,7 +234,7 @@ impl DenyList {
     }
 
     fn read(&mut self) -> Result<(), DenyListError> {
-        let before = stamp(&self.path).map_err(|error| self.failed("look at", error))?;
+        let before = Stamp::of(&self.path).map_err(|error| self.failed("look at", error))?;
         let mut text = Vec::new();
         if before.is_some() {
             match File::open(&self.path).and_then(|mut file| file.read_to_end(&mut text)) {
@@ -297,19 +293,6 @@ impl DenyList {
 
     fn failed(&self, action: &'static str, error: io::Error) -> DenyListError {
         DenyListError::Io { path: self.path.clone(), action, error }
-    }
-}
-
-fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
-    match fs::metadata(path) {
-        Ok(found) => Ok(Some(Stamp {
-            device: found.dev(),
-            inode: found.ino(),
-            length: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-        })),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

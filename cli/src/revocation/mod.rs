@@ -7,3 +7,4 @@ pub mod deny_list;
 pub mod issuer;
 pub mod journal;
 pub mod serial;
+pub mod stamp;

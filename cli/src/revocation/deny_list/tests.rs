@@ -1,5 +1,7 @@
 //! The list survives crashes and other writers.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::*;
 
 fn entry(issuer: DeniedIssuer, serial: &[u8]) -> DenyEntry {

@@ -1,0 +1,108 @@
+//! Our own certificate, and signing with its key.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ike::config::{Credential, KeyHandle};
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::{Padding, Rsa};
+use openssl::x509::X509;
+use policy::model::remote::CertificateFiles;
+
+use super::load::{self, GOOD_RSA_BITS, LoadError};
+
+/// Private keys by handle. They never leave it: it signs.
+#[derive(Default)]
+pub struct KeyRing {
+    keys: Vec<(PathBuf, Rsa<Private>)>,
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|(path, key)| (path, key.size() * 8))).finish()
+    }
+}
+
+impl KeyRing {
+    /// Signs `octets` as IKEv1 wants it: PKCS#1 v1.5 block type 1 around the octets as they are, no DigestInfo
+    /// (RFC 2409 §5.1). OpenSSL blinds the operation. The signature is as long as the modulus.
+    ///
+    /// # Errors
+    /// In words: an unknown handle, too many octets for the key, or OpenSSL's failure.
+    pub fn sign(&self, handle: KeyHandle, octets: &[u8]) -> Result<Vec<u8>, String> {
+        let index = usize::try_from(handle.0).map_err(|error| error.to_string())?;
+        let (_, key) = self.keys.get(index).ok_or_else(|| format!("there is no private key number {}", handle.0))?;
+        let mut signature = vec![0; key.size() as usize];
+        let length = key
+            .private_encrypt(octets, &mut signature, Padding::PKCS1)
+            .map_err(|error| format!("signing failed: {error}"))?;
+        signature.truncate(length);
+        Ok(signature)
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Is there no key?
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Loads certificate and key of a remote; a key file that is used twice is loaded once. Findings that do not forbid
+    /// their use go to `warnings`.
+    ///
+    /// # Errors
+    /// [`LoadError`] naming the file and what is wrong with it.
+    pub fn load(&mut self, files: &CertificateFiles, warnings: &mut Vec<String>) -> Result<Credential, LoadError> {
+        let (certificate, key_path) = (Path::new(&files.certificate), Path::new(&files.key));
+        let chain = load::certificates(certificate)?;
+        let handle = self.key(key_path, warnings)?;
+        let Some(leaf) = chain.first() else {
+            return Err(LoadError::NoCertificate { path: certificate.to_owned() });
+        };
+        self.check_pair(handle, leaf, key_path, certificate)?;
+        let library = |error| LoadError::Library { path: certificate.to_owned(), error };
+        let der = |certificates: &[X509]| certificates.iter().map(|one| one.to_der()).collect::<Result<Vec<_>, _>>();
+        let issuers = chain.iter().map(|one| one.issuer_name().to_der()).collect::<Result<Vec<_>, _>>();
+        Ok(Credential {
+            key: handle,
+            chain: der(&chain).map_err(library)?,
+            subject: leaf.subject_name().to_der().map_err(library)?,
+            issuers: issuers.map_err(library)?,
+        })
+    }
+
+    fn key(&mut self, path: &Path, warnings: &mut Vec<String>) -> Result<KeyHandle, LoadError> {
+        let index = match self.keys.iter().position(|(known, _)| known == path) {
+            Some(index) => index,
+            None => {
+                let key = load::private_key(path)?;
+                let bits = key.size() * 8;
+                if bits < GOOD_RSA_BITS {
+                    warnings.push(format!(
+                        "private key {} has only {bits} bits: use at least {GOOD_RSA_BITS}",
+                        path.display()
+                    ));
+                }
+                self.keys.push((path.to_owned(), key));
+                self.keys.len() - 1
+            }
+        };
+        Ok(KeyHandle(u32::try_from(index).unwrap_or(u32::MAX)))
+    }
+
+    fn check_pair(&self, handle: KeyHandle, leaf: &X509, key: &Path, certificate: &Path) -> Result<(), LoadError> {
+        let library = |error| LoadError::Library { path: key.to_owned(), error };
+        let ours = self.keys.get(handle.0 as usize).map(|(_, key)| PKey::from_rsa(key.clone())).transpose();
+        let theirs = leaf.public_key().map_err(library)?;
+        if theirs.id() != openssl::pkey::Id::RSA {
+            return Err(LoadError::NotRsa { path: certificate.to_owned() });
+        }
+        match ours.map_err(library)? {
+            Some(ours) if ours.public_eq(&theirs) => Ok(()),
+            _ => Err(LoadError::Mismatch { key: key.to_owned(), certificate: certificate.to_owned() }),
+        }
+    }
+}

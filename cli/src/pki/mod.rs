@@ -1,0 +1,15 @@
+//! Certificates and keys: reading them from files, signing with ours, judging a peer's.
+//!
+//! OpenSSL builds and checks the path (RFC 5280 §6); x509-parser reads what IKE wants of a leaf (RFC 4945); names are
+//! compared by `ike::identity::dn`. `README` of the crate says which of them decides what.
+
+pub mod credential;
+pub mod judge;
+pub mod load;
+pub mod remotes;
+
+mod binding;
+mod leaf;
+mod trust;
+mod verdicts;
+mod verify;

@@ -1,0 +1,100 @@
+//! From a resolved racoon.conf to what the core needs: identities, certificates, keys, and a judge of peers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ike::config::{Config, Credential, RemoteConfig, RemoteId};
+use ike::identity::{dn, matching};
+use policy::model::daemon::DaemonConfig;
+use policy::model::identity::{Identity, MyIdentifier};
+use policy::model::remote::Remote;
+
+use super::credential::KeyRing;
+use super::judge::{Judge, JudgeSettings};
+use super::load::{self, LoadError};
+use super::trust::TrustFiles;
+use crate::revocation::deny_list::SharedDenyList;
+
+/// What a configuration comes to once its files are read. Swapped whole.
+#[derive(Debug)]
+pub struct Loaded {
+    /// For the core.
+    pub config: Arc<Config>,
+    /// Signs for it.
+    pub keys: Arc<KeyRing>,
+    /// Judges for it.
+    pub judge: Arc<Judge>,
+    /// What should be said, but forbids nothing.
+    pub warnings: Vec<String>,
+}
+
+/// Reads every file the configuration names.
+///
+/// # Errors
+/// All that is wrong, each with its file: nothing is used then.
+pub fn load(daemon: &DaemonConfig, deny_list: SharedDenyList) -> Result<Loaded, Vec<LoadError>> {
+    let directory = daemon.certificate_dir.as_ref().map(PathBuf::from);
+    let trust = TrustFiles::new(directory);
+    let mut keys = KeyRing::default();
+    let (mut warnings, mut errors, mut remotes) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, remote) in (0..).zip(&daemon.remotes) {
+        match load_remote(RemoteId(number), remote, &trust, &mut keys, &mut warnings) {
+            Ok(remote) => remotes.push(Arc::new(remote)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let config = Config { timers: daemon.timers, remotes, sainfos: daemon.sainfos.clone(), ..Config::default() };
+    Ok(Loaded {
+        config: Arc::new(config),
+        keys: Arc::new(keys),
+        judge: Arc::new(Judge::new(trust, deny_list, JudgeSettings::default())),
+        warnings,
+    })
+}
+
+fn load_remote(
+    id: RemoteId,
+    remote: &Remote,
+    trust: &TrustFiles,
+    keys: &mut KeyRing,
+    warnings: &mut Vec<String>,
+) -> Result<RemoteConfig, LoadError> {
+    let credential = remote.certificate.as_ref().map(|files| keys.load(files, warnings)).transpose()?;
+    // Read now, so that a missing file is said at start, not when the first peer comes.
+    if let Some(pinned) = &remote.peers_certfile {
+        trust.certificates(Path::new(pinned), &mut Vec::new())?;
+    }
+    Ok(RemoteConfig {
+        id,
+        my_identity: my_identity(remote, credential.as_ref())?,
+        credential,
+        accepted_issuers: trust.subjects(remote.ca_file.as_deref().map(Path::new))?,
+        remote: remote.clone(),
+    })
+}
+
+fn my_identity(remote: &Remote, credential: Option<&Credential>) -> Result<Option<Identity>, LoadError> {
+    let subject = credential.map(|credential| credential.subject.clone());
+    match &remote.my_identifier {
+        MyIdentifier::LocalAddress => Ok(None),
+        MyIdentifier::CertificateSubject => match subject {
+            Some(subject) => Ok(Some(Identity::Asn1Dn(subject))),
+            None => Err(LoadError::NoSubject { remote: remote.name.clone() }),
+        },
+        MyIdentifier::KeyIdFile(path) => {
+            load::read_public("keyid", Path::new(path)).map(|octets| Some(Identity::KeyId(octets)))
+        }
+        MyIdentifier::Value(value) => {
+            let identity = matching::to_identity(value)
+                .map_err(|error| LoadError::Identity { remote: remote.name.clone(), error })?;
+            // racoon compares the name octet by octet with the certificate's: send its very encoding if it is that name.
+            Ok(Some(match (identity, subject) {
+                (Identity::Asn1Dn(name), Some(subject)) if dn::same_name(&name, &subject) => Identity::Asn1Dn(subject),
+                (identity, _) => identity,
+            }))
+        }
+    }
+}
