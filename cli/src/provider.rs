@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ike::crypto::backend::fixed_base::generator_power;
 use ike::crypto::group::{self, check_public, exponent_octets};
 use ike::crypto::provider::{CryptoError, DhPair, Provider, RsaPublicKey};
 use ike::crypto::signature::check_rsa_input;
@@ -51,7 +52,11 @@ impl Provider for OpensslProvider {
             *first |= 0x80;
         }
         let secret = Secret::new(exponent.to_vec());
-        let public = power(group, &[group::GENERATOR], &secret).map_err(library)?;
+        // A table is about twice as fast as OpenSSL where there is one.
+        let public = match generator_power(group, &secret) {
+            Some(public) => public,
+            None => power(group, &[group::GENERATOR], &secret).map_err(library)?,
+        };
         Ok(DhPair { secret, public: public.expose().to_vec() })
     }
 
@@ -118,6 +123,16 @@ mod tests {
             let agreed = openssl.dh_agree(group, &ours.secret, &theirs.public).unwrap();
             assert_eq!(agreed.len(), group.octets());
             assert_eq!(pure.dh_agree(group, &theirs.secret, &ours.public), Ok(agreed), "{group:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_the_generator_gives_what_openssl_gives() {
+        let openssl = OpensslProvider::new();
+        for _ in 0..20 {
+            let pair = openssl.dh_generate(Group::Modp2048).unwrap();
+            let long_way = power(Group::Modp2048, &[group::GENERATOR], &pair.secret).unwrap();
+            assert_eq!(pair.public, long_way.expose());
         }
     }
 

@@ -1,7 +1,9 @@
-//! The only file that names crates of cryptography: hashes, HMAC, CBC and modular exponentiation (dependencies.md says
+//! The only module that names crates of cryptography: hashes, HMAC, CBC and modular exponentiation (dependencies.md says
 //! which crate serves where).
 //!
 //! Everything secret is wiped: keys by the crates' `zeroize` features, numbers and buffers here.
+
+pub mod fixed_base;
 
 use aes::{Aes128, Aes192, Aes256};
 use cipher::array::Array;
