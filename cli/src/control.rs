@@ -45,20 +45,20 @@ pub enum Request {
     Revoke(CertificateRef),
     /// Take off the deny list: the number of entries removed.
     Unrevoke(CertificateRef),
-    /// The deny list: a list of [`crate::report::RevokedReport`].
-    Revoked,
 }
 
 /// A certificate as an operator can name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateRef {
-    /// Serial number, hexadecimal without leading zeros.
+    /// Serial number, decimal.
     pub serial: String,
     /// SHA-256 of the issuer's public key, hexadecimal.
     pub issuer_key: Option<String>,
-    /// The issuer's name in OpenSSL's one-line form, to tell issuers apart.
+    /// The issuer's name in OpenSSL's one-line form.
     pub issuer_name: Option<String>,
+    /// The certificate itself, DER in hexadecimal: its issuer is then the one that signed it.
+    pub certificate: Option<String>,
 }
 
 /// The answer.
@@ -182,8 +182,12 @@ mod tests {
 
     #[test]
     fn requests_are_one_line_each_and_read_back() {
-        let certificate =
-            CertificateRef { serial: "0a".to_owned(), issuer_key: None, issuer_name: Some("/CN=x".to_owned()) };
+        let certificate = CertificateRef {
+            serial: "10".to_owned(),
+            issuer_key: None,
+            issuer_name: Some("/CN=x".to_owned()),
+            certificate: None,
+        };
         for request in [
             Request::Status,
             Request::Peers,
@@ -192,7 +196,6 @@ mod tests {
             Request::Reload,
             Request::Revoke(certificate.clone()),
             Request::Unrevoke(certificate),
-            Request::Revoked,
         ] {
             let line = serde_json::to_string(&request).unwrap();
             assert!(!line.contains('\n'));

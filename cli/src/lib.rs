@@ -13,3 +13,4 @@ pub mod report;
 pub mod revocation;
 pub mod setkey;
 pub mod signer;
+pub mod xfrmctl;

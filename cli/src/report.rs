@@ -1,6 +1,11 @@
 //! Serializable state: what `--json` prints and what the control socket carries. Field names are a promise to scripts.
 
+use ike::identity::dn;
+use policy::model::identity::Identity;
 use serde::{Deserialize, Serialize};
+
+use crate::revocation::deny_list::{DeniedIssuer, DenyEntry};
+use crate::revocation::serial;
 
 /// One SA of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +113,7 @@ pub struct TemplateReport {
 /// A peer: configured, live or both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerReport {
-    /// Its address; `anonymous` for the block of everybody else.
+    /// Its address.
     pub address: String,
     /// The authenticated identity.
     pub identity: Option<String>,
@@ -139,6 +144,8 @@ pub struct ChildReport {
     pub mode: String,
     /// Seconds since it was made.
     pub age_s: u64,
+    /// Seconds until it is renewed.
+    pub rekey_in_s: u64,
 }
 
 /// The last thing that went wrong with a peer.
@@ -247,4 +254,34 @@ pub struct RevokedReport {
     pub issuer: Option<String>,
     /// Unix seconds of the entry.
     pub since: u64,
+}
+
+impl From<&DenyEntry> for RevokedReport {
+    fn from(entry: &DenyEntry) -> Self {
+        Self {
+            serial: serial::to_decimal(&entry.serial),
+            issuer_key: match entry.issuer {
+                DeniedIssuer::Any => "*".to_owned(),
+                DeniedIssuer::Key(key) => serial::to_hex(&key),
+            },
+            issuer: (!entry.issuer_name.is_empty()).then(|| entry.issuer_name.clone()),
+            since: entry.time,
+        }
+    }
+}
+
+/// A phase 1 identity as listings show it: a distinguished name in OpenSSL's one-line form, a key id as text where it
+/// is text.
+pub fn identity_text(identity: &Identity) -> String {
+    match identity {
+        Identity::Address(address) => address.to_string(),
+        Identity::Subnet(network) => network.to_string(),
+        Identity::Range(first, last) => format!("{first}-{last}"),
+        Identity::Fqdn(name) | Identity::UserFqdn(name) => name.clone(),
+        Identity::KeyId(octets) => match std::str::from_utf8(octets) {
+            Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+            _ => format!("0x{}", serial::to_hex(octets)),
+        },
+        Identity::Asn1Dn(der) => dn::one_line(der),
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ike::event::{
     CertificateId, Input, JobId, Owner, PolicyMatch, PolicyQuery, SaDirection, SaInstall, SaName, SpiRequest,
 };
+use ike::report::Level;
 use policy::model::sa::Spi;
 use thiserror::Error;
 use xfrm::batch::Refusal;
@@ -76,36 +77,39 @@ impl Kernel {
         })
     }
 
-    /// Takes over what an earlier life left: complete children for the core. Halves are removed, and entries without an
-    /// SA forgotten. Also tells what waits for an SA since before the event socket was open.
+    /// Takes over what an earlier life left: complete children for the core. Halves are removed, and so are those that
+    /// rest on a certificate that was denied meanwhile; entries without an SA are forgotten. Also tells what waits for an
+    /// SA since before the event socket was open.
     ///
     /// # Errors
     /// The kernel gives no dump, or the journal cannot be read.
-    pub fn adopt(&mut self) -> Result<Vec<Input>, KernelError> {
+    pub fn adopt(&mut self, denied: &dyn Fn(&CertificateId) -> bool) -> Result<Vec<Input>, KernelError> {
         let dump = self.connection.dump_sas(None)?.entries;
         let present: std::collections::HashSet<SaName> = dump.iter().map(|sa| lower::to_core(sa.name)).collect();
         let now = clock::boottime();
         let mut inputs = Vec::new();
         for record in self.journal.entries()? {
-            let found = [record.entry.outbound, record.entry.inbound].map(|name| present.contains(&name));
+            let entry = &record.entry;
             self.enter(&record);
-            match found {
-                [true, true] => {
-                    self.registry.present(&record.entry.outbound);
-                    self.registry.present(&record.entry.inbound);
-                    inputs.push(Input::Adopt(Box::new(lower::adopted(&record.entry, now))));
-                }
-                _ => {
-                    for (name, found) in [record.entry.outbound, record.entry.inbound].into_iter().zip(found) {
-                        if found {
-                            self.registry.present(&name);
-                            self.remove(name);
-                        }
-                    }
-                    if found == [false, false] {
-                        self.forget(record.entry.outbound);
-                    }
-                }
+            let left: Vec<SaName> =
+                [entry.outbound, entry.inbound].into_iter().filter(|name| present.contains(name)).collect();
+            for name in &left {
+                self.registry.present(name);
+            }
+            let is_denied = entry.owner.certificates.iter().any(denied);
+            if is_denied && !left.is_empty() {
+                logging::log(
+                    Level::Notify,
+                    Some(entry.owner.peer),
+                    "SAs of a certificate on the deny list are deleted",
+                );
+            }
+            if left.is_empty() {
+                self.forget(entry.outbound);
+            } else if left.len() == 2 && !is_denied {
+                inputs.push(Input::Adopt(Box::new(lower::adopted(entry, now))));
+            } else {
+                left.into_iter().for_each(|name| self.remove(name));
             }
         }
         self.flush();

@@ -3,11 +3,19 @@
 
 pub mod addresses;
 pub mod clock;
+pub mod commands;
 pub mod control;
+pub mod driver;
+pub mod files;
 pub mod held;
 pub mod kernel;
+pub mod listen;
 pub mod lower;
 pub mod mirror;
+pub mod peers;
+pub mod pidfile;
 pub mod registry;
+pub mod run;
+pub mod start;
 pub mod udp;
 pub mod workers;

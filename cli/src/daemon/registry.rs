@@ -60,6 +60,8 @@ pub struct Registry {
     children: HashMap<SaName, Child>,
     by_name: HashMap<SaName, (SaName, SaDirection)>,
     by_certificate: HashMap<CertificateId, BTreeSet<SaName>>,
+    /// Keys of the issuers of the certificates above, by serial.
+    issuers: HashMap<Vec<u8>, BTreeSet<[u8; 32]>>,
 }
 
 impl Registry {
@@ -70,6 +72,7 @@ impl Registry {
         self.by_name.insert(child.outbound, (key, SaDirection::Outbound));
         for certificate in &child.owner.certificates {
             self.by_certificate.entry(certificate.clone()).or_default().insert(key);
+            self.issuers.entry(certificate.serial.clone()).or_default().insert(certificate.issuer_key);
         }
         self.children.insert(key, child);
     }
@@ -114,7 +117,15 @@ impl Registry {
 
     /// The certificates of this serial with children.
     pub fn certificates_with_serial(&self, serial: &[u8]) -> Vec<CertificateId> {
-        self.by_certificate.keys().filter(|certificate| certificate.serial == serial).cloned().collect()
+        let certificate = |key: &[u8; 32]| CertificateId { issuer_key: *key, serial: serial.to_vec() };
+        self.issuers.get(serial).into_iter().flatten().map(certificate).collect()
+    }
+
+    /// The name of a certificate's issuer; known where it is a leaf.
+    pub fn issuer_name(&self, certificate: &CertificateId) -> Option<String> {
+        let key = self.by_certificate.get(certificate)?.first()?;
+        let owner = &self.children.get(key)?.owner;
+        owner.issuer.clone().filter(|_| owner.certificates.first() == Some(certificate))
     }
 
     /// Every SA in the kernel.
@@ -139,8 +150,15 @@ impl Registry {
         for certificate in &child.owner.certificates {
             if let Some(children) = self.by_certificate.get_mut(certificate) {
                 children.remove(key);
-                if children.is_empty() {
-                    self.by_certificate.remove(certificate);
+                if !children.is_empty() {
+                    continue;
+                }
+                self.by_certificate.remove(certificate);
+                if let Some(keys) = self.issuers.get_mut(&certificate.serial) {
+                    keys.remove(&certificate.issuer_key);
+                    if keys.is_empty() {
+                        self.issuers.remove(&certificate.serial);
+                    }
                 }
             }
         }

@@ -3,14 +3,16 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::files::{self, LoadError, Loaded};
 use super::run;
-use crate::args::DaemonArgs;
+use crate::args::{DaemonArgs, Places};
 use crate::logging::{self, Target, WithLocation};
+use crate::revocation::deny_list::{DenyList, SharedDenyList};
 
 /// What the child says on its standard output when it serves.
 const READY: &str = "ready";
@@ -26,7 +28,15 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let loaded = match files::load(&args.config) {
+    let args = with_absolute_paths(args);
+    let deny_list = match DenyList::open(args.places.deny_list()) {
+        Ok(list) => Arc::new(Mutex::new(list)),
+        Err(error) => {
+            say(io::stderr(), &format!("racoon: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let loaded = match files::load(&args.config, args.port, &deny_list) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
@@ -38,7 +48,19 @@ pub fn main() -> ExitCode {
         say(io::stderr(), &loaded.warnings.join("\n"));
         return ExitCode::SUCCESS;
     }
-    if args.foreground || args.detached { serve(args, loaded) } else { detach() }
+    if args.foreground || args.detached { serve(args, loaded, deny_list) } else { detach() }
+}
+
+/// The daemon changes its directory; a file must be found again when it is read again.
+fn with_absolute_paths(mut args: DaemonArgs) -> DaemonArgs {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    args.config = absolute(&args.config);
+    args.places = Places {
+        control: Some(absolute(&args.places.control_socket())),
+        run_dir: Some(absolute(&args.places.run_dir())),
+        state_dir: Some(absolute(&args.places.state_dir())),
+    };
+    args
 }
 
 /// racoon's habit: usage on standard error and 1, not clap's 2; help is no error.
@@ -65,7 +87,7 @@ fn say(mut to: impl Write, text: &str) {
     }
 }
 
-fn serve(args: DaemonArgs, loaded: Loaded) -> ExitCode {
+fn serve(args: DaemonArgs, loaded: Loaded, deny_list: SharedDenyList) -> ExitCode {
     if let Err(error) = start_log(&args, &loaded) {
         say(io::stderr(), &format!("racoon: {error}"));
         return ExitCode::FAILURE;
@@ -79,15 +101,14 @@ fn serve(args: DaemonArgs, loaded: Loaded) -> ExitCode {
     logging::info(format_args!("@(#){}", version()));
     logging::info(format_args!("@(#)This product linked {} (http://www.openssl.org/)", openssl::version::version()));
     logging::info(format_args!("Reading configuration from \"{}\"", args.config.display()));
-    for warning in &loaded.warnings {
-        logging::warning(warning);
-    }
+    loaded.warnings.iter().for_each(logging::warning);
+    warn_of_problems(&deny_list);
     let ready = move || {
         if detached {
             say(io::stdout(), READY);
         }
     };
-    match run::run(args, loaded, ready) {
+    match run::run(args, loaded, deny_list, ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::error(&error);
@@ -97,6 +118,12 @@ fn serve(args: DaemonArgs, loaded: Loaded) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line that cannot be read denies nobody.
+fn warn_of_problems(deny_list: &SharedDenyList) {
+    let list = deny_list.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    list.problems().iter().for_each(logging::error);
 }
 
 fn start_log(args: &DaemonArgs, loaded: &Loaded) -> io::Result<()> {

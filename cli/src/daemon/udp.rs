@@ -29,7 +29,7 @@ pub struct Datagram {
 }
 
 /// Exempts a socket's own packets from IPsec policy; a seam, so that tests need no capability.
-pub type Bypass = fn(BorrowedFd<'_>, SocketAddr) -> io::Result<()>;
+pub type Bypass = fn(BorrowedFd<'_>) -> io::Result<()>;
 
 /// The open sockets.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Sockets {
 
     fn bind(&mut self, at: SocketAddr) -> io::Result<RawFd> {
         let socket = bound(at)?;
-        (self.bypass)(socket.as_fd(), at)?;
+        (self.bypass)(socket.as_fd())?;
         let descriptor = socket.as_raw_fd();
         let socket = Arc::new(UdpSocket::from_std(socket)?);
         let reader = tokio::spawn(read(at, Arc::clone(&socket), self.arrivals.clone()));
@@ -172,7 +172,7 @@ pub fn local_address_towards(peer: IpAddr, bypass: Bypass) -> io::Result<IpAddr>
     };
     let probe = bound(any)?;
     // Without it, connecting would already be a packet that policy wants encrypted.
-    bypass(probe.as_fd(), any)?;
+    bypass(probe.as_fd())?;
     probe.connect((peer, policy::model::addr::ISAKMP_PORT))?;
     Ok(probe.local_addr()?.ip())
 }
@@ -181,7 +181,7 @@ pub fn local_address_towards(peer: IpAddr, bypass: Bypass) -> io::Result<IpAddr>
 mod tests {
     use super::*;
 
-    fn no_bypass(_socket: BorrowedFd<'_>, _at: SocketAddr) -> io::Result<()> {
+    fn no_bypass(_socket: BorrowedFd<'_>) -> io::Result<()> {
         Ok(())
     }
 

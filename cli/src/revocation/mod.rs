@@ -6,5 +6,6 @@
 pub mod deny_list;
 pub mod issuer;
 pub mod journal;
+pub mod revoke;
 pub mod serial;
 pub mod stamp;

@@ -1,0 +1,328 @@
+//! Commands from the control socket, carried out on the driver.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ike::event::{CertificateId, Command, Input, SaDirection};
+use openssl::x509::X509;
+use policy::model::remote::RemoteSelector;
+use tokio::sync::oneshot;
+
+use super::clock;
+use super::driver::Driver;
+use super::files;
+use super::kernel::Kernel;
+use super::peers::{self, UpState};
+use super::udp::{Bypass, bracketed, local_address_towards};
+use crate::control::{CertificateRef, Request, Response};
+use crate::exit_code::Exit;
+use crate::logging;
+use crate::report::{Counters, StatusReport, identity_text};
+use crate::revocation::deny_list::{DenyList, SharedDenyList};
+use crate::revocation::issuer::Issuer;
+use crate::revocation::revoke::{self, CutError, CutSa, Cutter, Order, RevokeError, Revoked};
+use crate::revocation::serial;
+
+use super::control::Call;
+
+/// What commands need besides the driver.
+#[derive(Debug)]
+pub struct Commands {
+    config: PathBuf,
+    port: u16,
+    deny_list: SharedDenyList,
+    bypass: Bypass,
+    started: Duration,
+    loaded_at: u64,
+    waiting: Vec<Waiting>,
+}
+
+/// An `up` whose phase 1 is under way.
+#[derive(Debug)]
+struct Waiting {
+    peer: IpAddr,
+    asked_at: u64,
+    until: Duration,
+    reply: oneshot::Sender<Response>,
+}
+
+/// What the loop has to do after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Nothing.
+    Nothing,
+    /// The configuration changed: sockets may have to be opened or closed.
+    Listen,
+}
+
+impl Commands {
+    /// For a daemon that starts now.
+    pub fn new(config: PathBuf, port: u16, deny_list: SharedDenyList, bypass: Bypass) -> Self {
+        let now = clock::now();
+        Self { config, port, deny_list, bypass, started: now.monotonic, loaded_at: now.wall, waiting: Vec::new() }
+    }
+
+    /// Carries out a command and answers it, now or when its outcome is known.
+    pub fn execute(&mut self, call: Call, driver: &mut Driver) -> After {
+        let mut after = After::Nothing;
+        let response = match call.request {
+            Request::Status => Response::done(&self.status(driver)),
+            Request::Peers => {
+                let now = clock::now();
+                Response::done(&peers::reports(&driver.endpoint.peers(now), &driver.loaded.daemon))
+            }
+            Request::Up { peer, timeout_s } => match self.up(&peer, timeout_s, driver) {
+                Ok(waiting) => {
+                    self.waiting.push(Waiting { reply: call.reply, ..waiting_for(waiting) });
+                    self.settle(driver);
+                    return after;
+                }
+                Err(response) => response,
+            },
+            Request::Down { peer } => down(peer.as_deref(), driver),
+            Request::Reload => match self.reload(driver) {
+                Ok(text) => {
+                    after = After::Listen;
+                    Response::done(&text)
+                }
+                Err(error) => Response::failed(Exit::NotSo, error),
+            },
+            Request::Revoke(which) => self.revoke(&which, driver).unwrap_or_else(|response| response),
+            Request::Unrevoke(which) => self.unrevoke(&which).unwrap_or_else(|response| response),
+        };
+        // A client that did not wait for the answer has none.
+        let _gone = call.reply.send(response);
+        after
+    }
+
+    fn status(&self, driver: &Driver) -> StatusReport {
+        let now = clock::now();
+        let established = driver.endpoint.peers(now).iter().filter(|peer| peers::is_established(peer)).count();
+        let kernel = driver.kernel.counters;
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: now.monotonic.saturating_sub(self.started).as_secs(),
+            config: self.config.display().to_string(),
+            config_loaded_at: self.loaded_at,
+            listening: driver.sockets.addresses().map(bracketed).collect(),
+            peers_established: established,
+            sas: driver.kernel.registry().len(),
+            policies: driver.kernel.mirror().len_ipsec(),
+            revoked: with_list(&self.deny_list, |list| list.len()),
+            counters: Counters {
+                datagrams_in: driver.traffic.received,
+                datagrams_out: driver.traffic.sent,
+                send_failures: driver.traffic.failed,
+                acquires: kernel.acquires,
+                sas_installed: kernel.installed,
+                kernel_refusals: kernel.refusals,
+                resyncs: kernel.resyncs,
+                lines_suppressed: driver.lines_suppressed(),
+            },
+        }
+    }
+
+    fn up(&self, name: &str, timeout_s: u64, driver: &mut Driver) -> Result<(IpAddr, u64, Duration), Response> {
+        let peer = resolve(name, driver)?;
+        if driver.loaded.files.config.remote_for(peer).is_none() {
+            return Err(Response::failed(Exit::NotSo, format!("no remote block is for {peer}")));
+        }
+        let local = local_address_towards(peer, self.bypass)
+            .map_err(|error| Response::failed(Exit::NotSo, format!("{peer} cannot be reached: {error}")))?;
+        let now = clock::now();
+        driver.handle(Input::Command(Command::Up { local, peer }));
+        Ok((peer, now.wall, now.monotonic.saturating_add(Duration::from_secs(timeout_s))))
+    }
+
+    /// Answers each `up` whose outcome is known by now.
+    pub fn settle(&mut self, driver: &Driver) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        let statuses = driver.endpoint.peers(now);
+        for waiting in std::mem::take(&mut self.waiting) {
+            let response = match peers::up_state(&statuses, waiting.peer, waiting.asked_at) {
+                UpState::Up => Response::done(&format!("{} is up", waiting.peer)),
+                UpState::Failed(reason) => Response::failed(Exit::NotSo, format!("{}: {reason}", waiting.peer)),
+                UpState::UnderWay if now.monotonic >= waiting.until => {
+                    Response::failed(Exit::NotSo, format!("{} is not up yet; the negotiation goes on", waiting.peer))
+                }
+                UpState::UnderWay => {
+                    self.waiting.push(waiting);
+                    continue;
+                }
+            };
+            let _gone = waiting.reply.send(response);
+        }
+    }
+
+    /// When [`Commands::settle`] has something to do even if nothing happens.
+    pub fn wake_at(&self) -> Option<Duration> {
+        self.waiting.iter().map(|waiting| waiting.until).min()
+    }
+
+    /// Reads the configuration again: all of it, or nothing changes.
+    ///
+    /// # Errors
+    /// What is wrong with it, logged already.
+    pub fn reload(&mut self, driver: &mut Driver) -> Result<String, String> {
+        logging::info(format_args!("Reading configuration from \"{}\"", self.config.display()));
+        match files::load(&self.config, self.port, &self.deny_list) {
+            Ok(loaded) => {
+                loaded.warnings.iter().for_each(logging::warning);
+                self.loaded_at = clock::now().wall;
+                driver.configure(std::sync::Arc::new(loaded));
+                Ok(format!("read {}", self.config.display()))
+            }
+            Err(error) => {
+                let text = error.to_string();
+                text.lines().for_each(logging::error);
+                logging::error("config reload failed");
+                Err(format!("config reload failed, the old configuration stays in force:\n{text}"))
+            }
+        }
+    }
+
+    fn revoke(&mut self, which: &CertificateRef, driver: &mut Driver) -> Result<Response, Response> {
+        let order = order(which)?;
+        let known = std::sync::Arc::clone(&driver.loaded);
+        let outcome = with_list(&self.deny_list, |list| {
+            revoke::revoke(&order, &known.issuers, list, &mut driver.kernel, clock::now().wall)
+        });
+        let Revoked { certificates, mut report, .. } = match outcome {
+            Ok(revoked) => revoked,
+            Err(error @ (RevokeError::Ambiguous { .. } | RevokeError::UnknownIssuer(_))) => {
+                return Err(Response::failed(Exit::Usage, error.to_string()));
+            }
+            Err(error) => return Err(Response::failed(Exit::NotSo, error.to_string())),
+        };
+        report.daemon = true;
+        // ISAKMP SAs without a child rest on certificates that the kernel knows nothing of.
+        let holds = |certificate: &CertificateId| {
+            certificate.serial == order.serial
+                && report.issuer_key.as_ref().is_none_or(|key| *key == serial::to_hex(&certificate.issuer_key))
+        };
+        let mut all = certificates;
+        let statuses = driver.endpoint.peers(clock::now());
+        for certificate in statuses.iter().flat_map(peers::certificates).filter(|certificate| holds(certificate)) {
+            if !all.contains(certificate) {
+                all.push(certificate.clone());
+            }
+        }
+        for certificate in all {
+            driver.handle(Input::Command(Command::Revoke { certificate }));
+        }
+        logging::log(
+            ike::report::Level::Notify,
+            None,
+            format_args!(
+                "revoked serial {} of {}: {} SAs deleted in {:.1} ms",
+                report.serial, report.issuer, report.sas_deleted, report.elapsed_ms
+            ),
+        );
+        Ok(Response::done(&report))
+    }
+
+    fn unrevoke(&self, which: &CertificateRef) -> Result<Response, Response> {
+        let order = order(which)?;
+        let key = order.issuer.as_ref().map(|issuer| issuer.key);
+        match with_list(&self.deny_list, |list| revoke::unrevoke(&order.serial, key, list)) {
+            Ok(removed) => Ok(Response::done(&removed)),
+            Err(error) => Err(Response::failed(Exit::NotSo, error.to_string())),
+        }
+    }
+}
+
+fn waiting_for((peer, asked_at, until): (IpAddr, u64, Duration)) -> Waiting {
+    let (reply, _nobody) = oneshot::channel();
+    Waiting { peer, asked_at, until, reply }
+}
+
+/// A panic while the list was held leaves it as the file has it: it is used on.
+fn with_list<T>(list: &SharedDenyList, act: impl FnOnce(&mut DenyList) -> T) -> T {
+    act(&mut list.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+fn down(name: Option<&str>, driver: &mut Driver) -> Response {
+    let Some(name) = name else {
+        driver.handle(Input::Command(Command::DownAll));
+        return Response::done(&"everything is down");
+    };
+    let peer = match resolve(name, driver) {
+        Ok(peer) => peer,
+        Err(response) => return response,
+    };
+    let known = driver.endpoint.peers(clock::now()).iter().any(|status| peers::is_live(status, peer));
+    if !known {
+        return Response::failed(Exit::NotSo, format!("there is nothing up with {peer}"));
+    }
+    driver.handle(Input::Command(Command::Down { peer }));
+    Response::done(&format!("{peer} is down"))
+}
+
+/// An address, or the name of a remote block that is for one.
+fn resolve(name: &str, driver: &Driver) -> Result<IpAddr, Response> {
+    if let Ok(address) = name.parse() {
+        return Ok(address);
+    }
+    let named = driver.loaded.daemon.remotes.iter().find(|remote| remote.name == name);
+    match named.map(|remote| &remote.selector) {
+        Some(RemoteSelector::Address(at)) => Ok(at.addr),
+        Some(RemoteSelector::Anonymous) => {
+            Err(Response::failed(Exit::NotSo, format!("remote {name} is for no single address: name the address")))
+        }
+        None => Err(Response::failed(Exit::NotSo, format!("no such peer: {name} (an address or a remote's name)"))),
+    }
+}
+
+fn order(which: &CertificateRef) -> Result<Order, Response> {
+    let usage = |text: String| Response::failed(Exit::Usage, text);
+    let issuer = match &which.issuer_key {
+        None => None,
+        Some(hex) => {
+            let octets = from_hex(hex).and_then(|octets| <[u8; 32]>::try_from(octets).ok());
+            let key = octets.ok_or_else(|| usage("issuer_key is not 64 hexadecimal digits".to_owned()))?;
+            Some(Issuer { key, name: which.issuer_name.clone().unwrap_or_default() })
+        }
+    };
+    let certificate = match &which.certificate {
+        None => None,
+        Some(hex) => {
+            let parsed = from_hex(hex).and_then(|der| X509::from_der(&der).ok());
+            Some(parsed.ok_or_else(|| usage("certificate is no DER in hexadecimal".to_owned()))?)
+        }
+    };
+    let serial = serial::parse(&which.serial).map_err(|error| usage(error.to_string()))?;
+    Ok(Order { serial, issuer, certificate, source: "xfrmctl" })
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digits = text.as_bytes().chunks_exact(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+impl Cutter for Kernel {
+    fn live_issuers(&mut self, serial: &[u8]) -> Result<Vec<Issuer>, CutError> {
+        let registry = self.registry();
+        let issuer = |certificate: CertificateId| Issuer {
+            name: registry.issuer_name(&certificate).unwrap_or_default(),
+            key: certificate.issuer_key,
+        };
+        Ok(registry.certificates_with_serial(serial).into_iter().map(issuer).collect())
+    }
+
+    fn cut(&mut self, certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError> {
+        let lowered = |(name, direction, owner): (_, SaDirection, std::sync::Arc<ike::event::Owner>)| CutSa {
+            name,
+            direction,
+            peer: identity_text(&owner.identity),
+        };
+        Ok(Self::cut(self, certificates).into_iter().map(lowered).collect())
+    }
+}

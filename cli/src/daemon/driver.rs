@@ -1,0 +1,182 @@
+//! Drives the core: inputs in, outputs carried out, answers back in, until it wants nothing more.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::endpoint::Endpoint;
+use ike::event::{Input, JobId, JudgeRequest, Output};
+use ike::report::{Level, Report};
+
+use super::clock;
+use super::files::Loaded;
+use super::kernel::Kernel;
+use super::udp::{Datagram, Sockets, bracketed};
+use super::workers::Workers;
+use crate::logging;
+use crate::logging::limit::{Admission, RateLimit};
+
+/// Lines in a second that strangers can cause.
+const STRANGERS_LINES: u32 = 10;
+
+/// The core and everything it acts on.
+pub struct Driver {
+    /// The core.
+    pub endpoint: Endpoint,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// UDP.
+    pub sockets: Sockets,
+    /// The configuration in force.
+    pub loaded: Arc<Loaded>,
+    workers: Workers,
+    limit: RateLimit,
+    inputs: VecDeque<Input>,
+    wake_at: Option<Duration>,
+    /// Counters.
+    pub traffic: Traffic,
+}
+
+/// Datagrams since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Received.
+    pub received: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Not sent.
+    pub failed: u64,
+}
+
+impl Driver {
+    /// Puts the parts together.
+    pub fn new(endpoint: Endpoint, kernel: Kernel, sockets: Sockets, loaded: Arc<Loaded>, workers: Workers) -> Self {
+        Self {
+            endpoint,
+            kernel,
+            sockets,
+            loaded,
+            workers,
+            limit: RateLimit::new(STRANGERS_LINES),
+            inputs: VecDeque::new(),
+            wake_at: None,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// When the core wants to be woken.
+    pub fn wake_at(&self) -> Option<Duration> {
+        self.wake_at
+    }
+
+    /// Lines held back so far.
+    pub fn lines_suppressed(&self) -> u64 {
+        self.limit.total()
+    }
+
+    /// A datagram that arrived.
+    pub fn datagram(&mut self, datagram: Datagram) {
+        self.traffic.received += 1;
+        let Datagram { local, peer, octets } = datagram;
+        self.handle(Input::Datagram { local, peer, octets });
+    }
+
+    /// Tells the core, and carries out what it wants. The kernel answers at once, so its answers go back in here.
+    pub fn handle(&mut self, input: Input) {
+        self.inputs.push_back(input);
+        while let Some(input) = self.inputs.pop_front() {
+            self.endpoint.handle(clock::now(), input);
+            loop {
+                match self.endpoint.poll() {
+                    Output::WakeAt(when) => {
+                        self.wake_at = when;
+                        break;
+                    }
+                    output => self.carry_out(output),
+                }
+            }
+        }
+        self.kernel.flush();
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Send { local, peer, octets } => self.send(local, peer, &octets),
+            Output::AllocateSpi { job, request } => {
+                let answer = self.kernel.allocate(job, &request);
+                self.inputs.push_back(answer);
+            }
+            Output::InstallSa { job, sa } => {
+                let answer = self.kernel.install(job, &sa);
+                self.inputs.push_back(answer);
+            }
+            Output::RemoveSa { sa } => self.kernel.remove(sa),
+            Output::ReleaseHeld { policy_index } => self.kernel.release_held(policy_index),
+            Output::FindPolicy { job, query } => {
+                let policy = self.kernel.find_policy(&query);
+                self.inputs.push_back(Input::PolicyFound { job, policy });
+            }
+            Output::Sign { job, key, octets } => {
+                let keys = Arc::clone(&self.loaded.files.keys);
+                self.workers.submit(move || Input::Signed { job, result: keys.sign(key, &octets) });
+            }
+            Output::Judge { job, request } => self.judge(job, request),
+            Output::Report(report) => self.report(&report),
+            // Always the last of a drain, and taken there.
+            Output::WakeAt(when) => self.wake_at = when,
+        }
+    }
+
+    fn judge(&self, job: JobId, request: Box<JudgeRequest>) {
+        let judge = Arc::clone(&self.loaded.files.judge);
+        self.workers.submit(move || Input::Judged { job, result: judge.judge(&request) });
+    }
+
+    fn send(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {
+        match self.sockets.send(local, peer, octets) {
+            Ok(()) => self.traffic.sent += 1,
+            Err(error) => {
+                self.traffic.failed += 1;
+                let text = format!("sending from {} to {}: {error}", bracketed(local), bracketed(peer));
+                self.say_limited(Level::Warning, Some(peer), &text);
+            }
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        if !logging::enabled(report.level) {
+            return;
+        }
+        if report.event.is_unauthenticated() {
+            let text = report.event.to_string();
+            self.say_limited(report.level, report.peer, &text);
+        } else {
+            logging::log(report.level, report.peer, &report.event);
+        }
+    }
+
+    fn say_limited(&mut self, level: Level, peer: Option<SocketAddr>, text: &str) {
+        match self.limit.admit(clock::boottime()) {
+            Admission::Pass => logging::log(level, peer, text),
+            Admission::PassAfter(count) => {
+                logging::warning(format_args!("suppressed {count} lines about datagrams of strangers"));
+                logging::log(level, peer, text);
+            }
+            Admission::HoldBack => {}
+        }
+    }
+
+    /// Uses another configuration from now on.
+    pub fn configure(&mut self, loaded: Arc<Loaded>) {
+        let config = Arc::clone(&loaded.files.config);
+        self.loaded = loaded;
+        self.handle(Input::Configure(config));
+    }
+
+    /// Takes everything down that is ours, and tells the peers.
+    pub fn shut_down(&mut self) {
+        self.handle(Input::Shutdown);
+        self.kernel.remove_all();
+    }
+}

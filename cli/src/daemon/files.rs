@@ -1,0 +1,236 @@
+//! The configuration and the files it names, read whole or not at all.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ike::config::Config;
+use openssl::x509::X509;
+use policy::diagnostic::{Diagnostic, Severity};
+use policy::model::daemon::DaemonConfig;
+use policy::racoon;
+use policy::racoon::include::Loader;
+use policy::racoon::print::Printed;
+
+use crate::pki::load;
+use crate::pki::remotes;
+use crate::revocation::deny_list::SharedDenyList;
+use crate::revocation::issuer::Issuer;
+use crate::revocation::revoke::KnownIssuer;
+
+/// Longest configuration file.
+const MAX_CONFIG: u64 = 16 * 1024 * 1024;
+
+/// A configuration with everything it names.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where it came from.
+    pub path: PathBuf,
+    /// What was meant.
+    pub daemon: DaemonConfig,
+    /// For the core, the signer and the judge.
+    pub files: remotes::Loaded,
+    /// Trust anchors, for telling whose serial is revoked.
+    pub issuers: Vec<KnownIssuer>,
+    /// What should be said, but forbids nothing: one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Why a configuration cannot be used; prints everything that is wrong, a line or more each.
+#[derive(Debug)]
+pub enum LoadError {
+    /// It cannot be read.
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Its text has errors.
+    Text(String),
+    /// Files it names cannot be used.
+    Files(Vec<load::LoadError>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => {
+                write!(f, "{}: {error} (another configuration is named with -f)", path.display())
+            }
+            Self::Text(text) => f.write_str(text),
+            Self::Files(errors) => errors.iter().try_for_each(|error| writeln!(f, "{error}")),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads the configuration and every file it names. `isakmp_port` is the one our own negotiations start from.
+///
+/// # Errors
+/// Everything that is wrong with it, or with one of its files.
+pub fn load(path: &Path, isakmp_port: u16, deny_list: &SharedDenyList) -> Result<Loaded, LoadError> {
+    let (daemon, mut warnings) = parse(path)?;
+    let mut files = remotes::load(&daemon, SharedDenyList::clone(deny_list)).map_err(LoadError::Files)?;
+    warnings.append(&mut files.warnings);
+    files.config = Arc::new(Config { isakmp_port, ..(*files.config).clone() });
+    let issuers = anchors(&daemon);
+    Ok(Loaded { path: path.to_owned(), daemon, files, issuers, warnings })
+}
+
+/// What was understood, as a racoon.conf (`-C`).
+pub fn dump(loaded: &Loaded) -> String {
+    Printed(&loaded.daemon).to_string()
+}
+
+/// Trust anchors of a configuration whose daemon may be dead; whatever cannot be read is left out.
+pub fn trust_anchors(path: &Path) -> Vec<KnownIssuer> {
+    parse(path).map(|(daemon, _warnings)| anchors(&daemon)).unwrap_or_default()
+}
+
+fn parse(path: &Path) -> Result<(DaemonConfig, Vec<String>), LoadError> {
+    let text = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
+    let loaded = racoon::load(&path.display().to_string(), &text, &mut Globs);
+    let rendered = loaded.render();
+    match loaded.config {
+        Some(config) => Ok((config, rendered.lines().map(str::to_owned).collect())),
+        None => Err(LoadError::Text(summed_up(rendered, &loaded.diagnostics))),
+    }
+}
+
+/// racoon's closing line under the diagnostics.
+fn summed_up(mut rendered: String, diagnostics: &[Diagnostic]) -> String {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    rendered.push_str(&format!("fatal parse failure ({errors} errors)"));
+    rendered
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    if found.len() > MAX_CONFIG {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "no configuration is larger than 16 MiB"));
+    }
+    fs::read(path)
+}
+
+/// Answers `include`.
+struct Globs;
+
+impl Loader for Globs {
+    fn load(&mut self, pattern: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+        let mut files = Vec::new();
+        for path in glob::glob(&with_home(pattern)).map_err(|error| error.to_string())? {
+            let path = path.map_err(|error| error.to_string())?;
+            let text = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            files.push((path.display().to_string(), text));
+        }
+        Ok(files)
+    }
+}
+
+fn with_home(pattern: &str) -> String {
+    match (pattern.strip_prefix("~/"), std::env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
+        _ => pattern.to_owned(),
+    }
+}
+
+/// CA certificates of `ca_type` files and of the hashed directory `path certificate`, each key once.
+fn anchors(daemon: &DaemonConfig) -> Vec<KnownIssuer> {
+    let named = daemon.remotes.iter().filter_map(|remote| remote.ca_file.as_ref()).map(PathBuf::from);
+    let hashed = daemon.certificate_dir.iter().flat_map(|directory| hashed_files(Path::new(directory)));
+    let mut known: Vec<KnownIssuer> = Vec::new();
+    for certificate in named.chain(hashed).flat_map(|path| load::certificates(&path).unwrap_or_default()) {
+        if let Ok(issuer) = Issuer::of(&certificate)
+            && !known.iter().any(|one| one.issuer.key == issuer.key)
+        {
+            known.push(known_issuer(issuer, certificate));
+        }
+    }
+    known
+}
+
+fn known_issuer(issuer: Issuer, certificate: X509) -> KnownIssuer {
+    KnownIssuer { issuer, certificate: Some(certificate) }
+}
+
+/// `0123abcd.0` and its like, as `openssl rehash` names CA certificates.
+fn hashed_files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let is_hashed = |name: &str| match name.rsplit_once('.') {
+        Some((hash, number)) => {
+            hash.len() == 8
+                && hash.bytes().all(|octet| octet.is_ascii_hexdigit())
+                && !number.is_empty()
+                && number.bytes().all(|octet| octet.is_ascii_digit())
+        }
+        None => false,
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_hashed))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::revocation::deny_list::DenyList;
+
+    fn deny_list(directory: &Path) -> SharedDenyList {
+        Arc::new(Mutex::new(DenyList::open(directory.join("revoked")).unwrap()))
+    }
+
+    #[test]
+    fn errors_name_file_line_and_column_all_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("racoon.conf");
+        fs::write(&path, "lgo notify;\nremote anonymous {\n exchange_mode manin;\n}\n").unwrap();
+        let error = load(&path, 500, &deny_list(directory.path())).unwrap_err().to_string();
+        let at = |place: &str| format!("{}:{place}", path.display());
+        assert!(error.contains(&at("1:1")) && error.contains(&at("3:16")), "{error}");
+        assert!(error.contains("fatal parse failure ("), "{error}");
+    }
+
+    #[test]
+    fn missing_configuration_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = load(&directory.path().join("none.conf"), 500, &deny_list(directory.path())).unwrap_err();
+        assert!(matches!(error, LoadError::Unreadable { .. }));
+        assert!(error.to_string().contains("none.conf"), "{error}");
+    }
+
+    #[test]
+    fn included_files_come_in_glob_order() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["b.conf", "a.conf"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let files = Globs.load(&format!("{}/*.conf", directory.path().display())).unwrap();
+        let names: Vec<_> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+        assert_eq!(names, ["a.conf", "b.conf"]);
+    }
+
+    #[test]
+    fn hashed_names_only() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["0123abcd.0", "0123abcd.r0", "cacert.crt", "0123abcd.", "12345678.10"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let found: Vec<_> = hashed_files(directory.path())
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(found, ["0123abcd.0", "12345678.10"]);
+    }
+}

@@ -1,0 +1,303 @@
+//! The loop: everything that can happen to the daemon, one thing after the other.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use ike::endpoint::Endpoint;
+use ike::event::{CertificateId, Input};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use xfrm::batch::Refusal;
+use xfrm::event_stream::{EventStream, Group};
+use xfrm::model::notice::Notice;
+use xfrm::socket_policy;
+
+use super::addresses::AddressWatch;
+use super::clock::Alarm;
+use super::commands::{After, Commands};
+use super::control::{Call, ControlSocket};
+use super::driver::Driver;
+use super::files::Loaded;
+use super::held::{HeldPackets, LARVAL_DROP};
+use super::kernel::{Kernel, KernelError};
+use super::listen::{Family, ListenPlan, Listener};
+use super::pidfile::PidFile;
+use super::udp::{Datagram, Sockets};
+use super::workers::Workers;
+use crate::args::DaemonArgs;
+use crate::logging;
+use crate::os::Readiness;
+use crate::provider::OpensslProvider;
+use crate::revocation::deny_list::SharedDenyList;
+use crate::revocation::journal::JournalError;
+use crate::revocation::journal::writer::JournalWriter;
+
+/// Datagrams that wait for the loop; beyond these the kernel's socket buffers fill, then drop.
+const DATAGRAM_QUEUE: usize = 256;
+/// Control requests that wait for the loop.
+const CALL_QUEUE: usize = 16;
+/// Threads for signatures and certificates.
+const MOST_WORKERS: usize = 2;
+
+/// Why the daemon could not start, or had to stop.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The kernel's tables or the journal.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The event socket.
+    #[error("the kernel's IPsec notices: {0}")]
+    Notices(Refusal),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Anything else of the system.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// Local addresses.
+    #[error("local addresses: {0}")]
+    Addresses(#[from] rtnetlink::Error),
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |error| RunError::System { what, error }
+}
+
+/// Serves until a signal ends it; `ready` is called once everything is open.
+///
+/// # Errors
+/// [`RunError`]; what was opened is closed again.
+pub fn run(args: DaemonArgs, loaded: Loaded, deny_list: SharedDenyList, ready: impl FnOnce()) -> Result<(), RunError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("starting the loop"))?;
+    runtime.block_on(async {
+        let mut daemon = Daemon::open(args, loaded, deny_list).await?;
+        ready();
+        // Without a service manager there is nobody to tell.
+        let _alone = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        daemon.serve().await?;
+        daemon.close();
+        Ok(())
+    })
+}
+
+struct Daemon {
+    args: DaemonArgs,
+    driver: Driver,
+    commands: Commands,
+    listener: Listener,
+    watch: AddressWatch,
+    events: Events,
+    signals: Signals,
+    alarm: Alarm,
+    datagrams: mpsc::Receiver<Datagram>,
+    answers: mpsc::UnboundedReceiver<Input>,
+    calls: mpsc::Receiver<Call>,
+    control: tokio::task::JoinHandle<()>,
+    _pid_file: PidFile,
+    _held: HeldPackets,
+}
+
+impl Daemon {
+    async fn open(args: DaemonArgs, loaded: Loaded, deny_list: SharedDenyList) -> Result<Self, RunError> {
+        // Signals first: one that comes from here on is answered in order.
+        let signals = Signals::listen().map_err(system("listening for signals"))?;
+        // Notices before the dump: what changes in between is heard.
+        let events = Events::open()?;
+        let mut kernel = Kernel::open(open_journal(&args.places.journal())?)?;
+        let adopted = adopt(&mut kernel, &deny_list)?;
+
+        let (arrivals, datagrams) = mpsc::channel(DATAGRAM_QUEUE);
+        let mut sockets = Sockets::new(arrivals, bypass);
+        let watch = AddressWatch::start().map_err(system("rtnetlink"))?;
+        let mut listener = Listener::default();
+        let plan = plan(&args, &loaded);
+        listener.follow(&plan, &watch.addresses().await?, &mut sockets).map_err(system("isakmp port"))?;
+
+        let (call_queue, calls) = mpsc::channel(CALL_QUEUE);
+        let socket = ControlSocket::create(&args.places.control_socket()).map_err(system("control socket"))?;
+        let control = tokio::spawn(socket.serve(call_queue));
+        let pid_file = PidFile::write(loaded.daemon.pid_file.as_deref()).map_err(system("starting"))?;
+
+        let (answer_queue, answers) = mpsc::unbounded_channel();
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
+        let workers = Workers::start(count, &answer_queue).map_err(system("starting threads"))?;
+        let endpoint = Endpoint::new(Arc::new(OpensslProvider::new()), Arc::clone(&loaded.files.config));
+        let mut driver = Driver::new(endpoint, kernel, sockets, Arc::new(loaded), workers);
+        adopted.into_iter().for_each(|input| driver.handle(input));
+        Ok(Self {
+            commands: Commands::new(args.config.clone(), args.port, deny_list, bypass),
+            args,
+            driver,
+            listener,
+            watch,
+            events,
+            signals,
+            alarm: Alarm::new().map_err(system("timer"))?,
+            datagrams,
+            answers,
+            calls,
+            control,
+            _pid_file: pid_file,
+            _held: HeldPackets::hold(LARVAL_DROP),
+        })
+    }
+
+    async fn serve(&mut self) -> Result<(), RunError> {
+        loop {
+            let wake_at = [self.driver.wake_at(), self.commands.wake_at()].into_iter().flatten().min();
+            self.alarm.set(wake_at).map_err(system("timer"))?;
+            tokio::select! {
+                Some(datagram) = self.datagrams.recv() => self.driver.datagram(datagram),
+                Some(input) = self.answers.recv() => self.driver.handle(input),
+                rung = self.alarm.ring() => {
+                    rung.map_err(system("timer"))?;
+                    self.driver.handle(Input::Wake);
+                }
+                notices = self.events.next() => {
+                    let notices = notices.map_err(RunError::Notices)?;
+                    for input in self.driver.kernel.notices(&notices) {
+                        self.driver.handle(input);
+                    }
+                }
+                Some(call) = self.calls.recv() => {
+                    if self.commands.execute(call, &mut self.driver) == After::Listen {
+                        self.reconfigured().await;
+                    }
+                }
+                () = self.watch.changed() => self.follow_addresses().await,
+                number = self.signals.next() => {
+                    logging::info(format_args!("caught signal {number}"));
+                    if number == libc::SIGHUP {
+                        self.reload().await;
+                    } else if number == libc::SIGTERM || number == libc::SIGINT {
+                        return Ok(());
+                    }
+                }
+            }
+            self.commands.settle(&self.driver);
+        }
+    }
+
+    async fn reload(&mut self) {
+        // What is wrong has been logged; the old configuration stays.
+        if self.commands.reload(&mut self.driver).is_ok() {
+            self.reconfigured().await;
+        }
+    }
+
+    async fn reconfigured(&mut self) {
+        logging::set_level(self.driver.loaded.daemon.log, self.args.debug);
+        self.follow_addresses().await;
+    }
+
+    async fn follow_addresses(&mut self) {
+        let addresses = match self.watch.addresses().await {
+            Ok(addresses) => addresses,
+            Err(error) => return logging::error(format_args!("local addresses: {error}")),
+        };
+        let plan = plan(&self.args, &self.driver.loaded);
+        // A running daemon goes on with the sockets it has; the failure is logged.
+        let _logged = self.listener.follow(&plan, &addresses, &mut self.driver.sockets);
+    }
+
+    /// Tells the peers, takes our SAs out of the kernel, and leaves no file behind.
+    fn close(mut self) {
+        let _alone = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.driver.shut_down();
+        self.control.abort();
+        logging::info(format_args!("racoon process {} shutdown", std::process::id()));
+    }
+}
+
+/// Our own packets pass every policy in clear: IKE cannot wait for the SAs it makes.
+fn bypass(socket: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
+    socket_policy::bypass(socket)
+}
+
+fn open_journal(path: &Path) -> Result<JournalWriter, RunError> {
+    Ok(JournalWriter::open(path)?)
+}
+
+/// Children of an earlier life, those that were denied meanwhile cut at once.
+fn adopt(kernel: &mut Kernel, deny_list: &SharedDenyList) -> Result<Vec<Input>, RunError> {
+    let list = deny_list.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let denied = |certificate: &CertificateId| list.contains(certificate);
+    Ok(kernel.adopt(&denied)?)
+}
+
+fn plan(args: &DaemonArgs, loaded: &Loaded) -> ListenPlan {
+    let family = match (args.ipv4, args.ipv6) {
+        (true, _) => Family::Ipv4,
+        (_, true) => Family::Ipv6,
+        _ => Family::Any,
+    };
+    ListenPlan { listen: loaded.daemon.listen.clone(), port: args.port, family }
+}
+
+/// The kernel's notices, when there are any.
+struct Events {
+    stream: EventStream,
+    readiness: Readiness,
+}
+
+impl Events {
+    fn open() -> Result<Self, RunError> {
+        use std::os::fd::AsFd;
+        let stream = EventStream::open(&Group::ALL).map_err(RunError::Notices)?;
+        let descriptor = stream.as_fd().try_clone_to_owned().map_err(system("notices"))?;
+        let readiness = Readiness::register(descriptor).map_err(system("notices"))?;
+        Ok(Self { stream, readiness })
+    }
+
+    async fn next(&mut self) -> Result<Vec<Notice>, Refusal> {
+        let stream = &mut self.stream;
+        let read = self.readiness.read(|_descriptor| match stream.read() {
+            Ok(notices) if notices.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            Ok(notices) => Ok(Ok(notices)),
+            Err(refusal) => Ok(Err(refusal)),
+        });
+        match read.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Refusal::from_io("waiting for XFRM notices", &error)),
+        }
+    }
+}
+
+/// Signals, in the order they are told.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.hangup.recv() => libc::SIGHUP,
+            _ = self.terminate.recv() => libc::SIGTERM,
+            _ = self.interrupt.recv() => libc::SIGINT,
+            _ = self.user1.recv() => libc::SIGUSR1,
+            _ = self.user2.recv() => libc::SIGUSR2,
+        }
+    }
+}

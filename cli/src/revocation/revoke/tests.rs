@@ -1,0 +1,106 @@
+//! Who is meant, and in which order things happen.
+
+use policy::model::sa::{Protocol, Spi};
+
+use super::*;
+
+/// Live certificates by issuer, one child each.
+struct Fake {
+    live: Vec<Issuer>,
+    deny_list: std::path::PathBuf,
+    asked: Vec<CertificateId>,
+}
+
+impl Cutter for Fake {
+    fn live_issuers(&mut self, _serial: &[u8]) -> Result<Vec<Issuer>, CutError> {
+        Ok(self.live.clone())
+    }
+
+    fn cut(&mut self, certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError> {
+        let durable = DenyList::open(&self.deny_list).unwrap();
+        assert!(certificates.iter().all(|certificate| durable.contains(certificate)), "denied before cut");
+        self.asked = certificates.to_vec();
+        let name = SaName {
+            protocol: Protocol::Esp,
+            spi: Spi(0x0123_abcd),
+            src: "10.0.0.1".parse().unwrap(),
+            dst: "10.0.0.2".parse().unwrap(),
+        };
+        let sa = CutSa { name, direction: SaDirection::Outbound, peer: "carol".to_owned() };
+        Ok(certificates.iter().map(|_| sa.clone()).collect())
+    }
+}
+
+fn issuer(number: u8) -> Issuer {
+    Issuer { key: [number; 32], name: format!("/CN=ca{number}") }
+}
+
+fn run(known: &[u8], live: &[u8], named: Option<u8>) -> (Result<Revoked, RevokeError>, Vec<CertificateId>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("revoked");
+    let mut deny_list = DenyList::open(&path).unwrap();
+    let known: Vec<KnownIssuer> =
+        known.iter().map(|number| KnownIssuer { issuer: issuer(*number), certificate: None }).collect();
+    let mut fake = Fake { live: live.iter().map(|number| issuer(*number)).collect(), deny_list: path, asked: vec![] };
+    let order = Order { serial: vec![3], issuer: named.map(issuer), certificate: None, source: "xfrmctl" };
+    let result = revoke(&order, &known, &mut deny_list, &mut fake, 77);
+    (result, fake.asked)
+}
+
+fn ids(numbers: &[u8]) -> Vec<CertificateId> {
+    numbers.iter().map(|number| CertificateId { issuer_key: [*number; 32], serial: vec![3] }).collect()
+}
+
+#[test]
+fn only_issuer_known_is_meant() {
+    let (result, asked) = run(&[1], &[], None);
+    assert_eq!(asked, ids(&[1]));
+    let report = result.unwrap().report;
+    assert_eq!((report.serial.as_str(), report.issuer.as_str(), report.sas_deleted), ("3", "/CN=ca1", 1));
+    assert_eq!((report.sas[0].spi.as_str(), report.sas[0].direction.as_str()), ("0x0123abcd", "out"));
+}
+
+#[test]
+fn of_several_the_one_with_sas_is_meant() {
+    assert_eq!(run(&[1, 2], &[2], None).1, ids(&[2]));
+    assert_eq!(run(&[1], &[2], None).1, ids(&[2]), "known from the journal only");
+}
+
+#[test]
+fn doubt_is_an_error_that_names_the_issuers_and_denies_nothing() {
+    for (known, live) in [(&[1, 2][..], &[][..]), (&[], &[1, 2]), (&[1, 2], &[1, 2])] {
+        let (result, asked) = run(known, live, None);
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("--issuer") && error.contains("/CN=ca1") && error.contains("/CN=ca2"), "{error}");
+        assert!(asked.is_empty());
+    }
+    assert_eq!(run(&[1, 2], &[1, 2], Some(2)).1, ids(&[2]), "unless one is named");
+}
+
+#[test]
+fn without_any_issuer_the_serial_alone_is_denied() {
+    let (result, _) = run(&[], &[], None);
+    let revoked = result.unwrap();
+    assert_eq!(revoked.issuer, DeniedIssuer::Any);
+    assert_eq!(revoked.report.issuer, "*");
+}
+
+#[test]
+fn unrevoke_takes_what_is_named_or_every_entry_of_the_serial() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut deny_list = DenyList::open(directory.path().join("revoked")).unwrap();
+    for number in [1, 2] {
+        let entry = DenyEntry {
+            issuer: DeniedIssuer::Key([number; 32]),
+            serial: vec![3],
+            time: 1,
+            source: "xfrmctl".to_owned(),
+            issuer_name: String::new(),
+        };
+        deny_list.add(entry).unwrap();
+    }
+    assert_eq!(unrevoke(&[4], None, &mut deny_list).unwrap(), 0);
+    assert_eq!(unrevoke(&[3], Some([2; 32]), &mut deny_list).unwrap(), 1);
+    assert_eq!(unrevoke(&[3], None, &mut deny_list).unwrap(), 1);
+    assert!(deny_list.is_empty());
+}

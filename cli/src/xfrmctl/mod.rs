@@ -1,0 +1,7 @@
+//! The tool for people and scripts: what the kernel holds, and what the daemon says.
+
+pub mod dead;
+pub mod failure;
+pub mod listing;
+pub mod run;
+pub mod show;
