@@ -1,0 +1,203 @@
+//! What went over a link, and whether any of it should have been encrypted. tcpdump writes what a host *sends* on its
+//! protected interface (the receiving side of a tunnel also shows the decrypted packet); the file is read afterwards.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::BufReader;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
+use pcap_file::pcap::PcapReader;
+use rustix::process::Signal;
+
+use crate::failure::{During, Failure, Result};
+use crate::host::Host;
+use crate::process::Process;
+
+/// The ports of ISAKMP and of its UDP-encapsulated form (RFC 3947, RFC 3948).
+const IKE_PORTS: [u16; 2] = [500, 4500];
+/// ICMPv6 types of neighbour discovery and multicast listener discovery, which never go through IPsec policy here.
+const NEIGHBOUR_TYPES: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
+
+/// A count of what was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// Packets of protocol 50.
+    pub esp: u64,
+    /// Datagrams from or to UDP 500 or 4500.
+    pub ike: u64,
+    /// Packets that should have been encrypted, described.
+    pub plaintext: Vec<String>,
+}
+
+impl Traffic {
+    /// Adds another link's count.
+    pub fn add(&mut self, other: Self) {
+        self.esp += other.esp;
+        self.ike += other.ike;
+        self.plaintext.extend(other.plaintext);
+    }
+}
+
+/// A running capture of one interface.
+#[derive(Debug)]
+pub struct Capture {
+    tcpdump: Process,
+    file: PathBuf,
+    _host: Rc<Host>,
+}
+
+impl Capture {
+    /// Starts to capture what the host sends on `interface`, and returns when the kernel delivers packets.
+    ///
+    /// # Errors
+    /// When tcpdump does not start to listen.
+    pub fn start(host: &Rc<Host>, interface: &str) -> Result<Self> {
+        let file = host.folder().join(format!("{interface}.pcap"));
+        let mut command = host.command("tcpdump");
+        command.args(["-n", "-i", interface, "-Q", "out", "--immediate-mode", "-U", "-Z", "root", "-w"]).arg(&file);
+        let mut tcpdump = host.spawn(&format!("tcpdump-{interface}"), command)?;
+        tcpdump.wait_for_line(Duration::from_secs(20), "listening on")?;
+        Ok(Self { tcpdump, file, _host: Rc::clone(host) })
+    }
+
+    /// What was seen so far.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn so_far(&self) -> Result<Traffic> {
+        read(&self.file)
+    }
+
+    /// Ends the capture and counts.
+    ///
+    /// # Errors
+    /// When tcpdump does not end, the file cannot be read, or the kernel dropped packets: an incomplete capture proves
+    /// nothing.
+    pub fn finish(mut self) -> Result<Traffic> {
+        self.tcpdump.stop(Signal::INT)?;
+        let log = self.tcpdump.log()?;
+        if !log.lines().any(|line| line.trim() == "0 packets dropped by kernel") {
+            return Err(Failure::new("the capture is incomplete").with("tcpdump", log));
+        }
+        read(&self.file)
+    }
+}
+
+/// Reads a capture file; a packet cut off at its end is one that is still being written.
+fn read(path: &Path) -> Result<Traffic> {
+    let file = File::open(path).during(path.display())?;
+    let mut reader = PcapReader::new(BufReader::new(file)).during(path.display())?;
+    let mut sorter = Sorter::default();
+    while let Some(Ok(packet)) = reader.next_packet() {
+        sorter.sort(&packet.data);
+    }
+    Ok(sorter.traffic)
+}
+
+#[derive(Default)]
+struct Sorter {
+    traffic: Traffic,
+    /// Hosts that sent the first fragment of an IKE datagram to each other; only the first one has ports.
+    ike_fragments: HashSet<(IpAddr, IpAddr)>,
+}
+
+impl Sorter {
+    fn sort(&mut self, frame: &[u8]) {
+        let Ok(packet) = SlicedPacket::from_ethernet(frame) else {
+            self.traffic.plaintext.push(format!("unreadable frame of {} octets", frame.len()));
+            return;
+        };
+        let Some((source, destination, payload)) = packet.net.as_ref().and_then(addresses) else { return };
+        let pair = (source, destination);
+        match (payload.ip_number, packet.transport.as_ref()) {
+            (IpNumber::ENCAPSULATING_SECURITY_PAYLOAD, _) => self.traffic.esp += 1,
+            (IpNumber::UDP, Some(TransportSlice::Udp(udp))) if is_ike(udp.source_port(), udp.destination_port()) => {
+                self.traffic.ike += 1;
+            }
+            (IpNumber::UDP, None) if payload.fragmented && first_fragment_is_ike(payload.payload) => {
+                self.traffic.ike += 1;
+                self.ike_fragments.insert(pair);
+            }
+            (IpNumber::UDP, None) if payload.fragmented && self.ike_fragments.contains(&pair) => {}
+            (IpNumber::IPV6_ICMP, Some(TransportSlice::Icmpv6(icmp))) if NEIGHBOUR_TYPES.contains(&icmp.type_u8()) => {}
+            (number, _) => self.traffic.plaintext.push(format!("{source} > {destination} protocol {}", number.0)),
+        }
+    }
+}
+
+fn addresses<'a>(net: &'a NetSlice<'_>) -> Option<(IpAddr, IpAddr, &'a etherparse::IpPayloadSlice<'a>)> {
+    match net {
+        NetSlice::Ipv4(ip) => {
+            Some((ip.header().source_addr().into(), ip.header().destination_addr().into(), ip.payload()))
+        }
+        NetSlice::Ipv6(ip) => {
+            Some((ip.header().source_addr().into(), ip.header().destination_addr().into(), ip.payload()))
+        }
+        NetSlice::Arp(_) => None,
+    }
+}
+
+fn is_ike(source: u16, destination: u16) -> bool {
+    IKE_PORTS.contains(&source) || IKE_PORTS.contains(&destination)
+}
+
+/// The first fragment of a datagram starts with the UDP header; a later one that happens to look like it is accepted
+/// only between hosts that exchange IKE, so nothing is hidden by that.
+fn first_fragment_is_ike(payload: &[u8]) -> bool {
+    let port = |at: usize| payload.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_be_bytes);
+    matches!((port(0), port(2)), (Some(source), Some(destination)) if is_ike(source, destination))
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+
+    use super::*;
+
+    fn sorted(frames: &[Vec<u8>]) -> Traffic {
+        let mut sorter = Sorter::default();
+        frames.iter().for_each(|frame| sorter.sort(frame));
+        sorter.traffic
+    }
+
+    fn frame(number: IpNumber) -> Vec<u8> {
+        let mut out = Vec::new();
+        let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64);
+        builder.write(&mut out, number, &[0; 40]).unwrap();
+        out
+    }
+
+    fn udp(port: u16) -> Vec<u8> {
+        let mut out = Vec::new();
+        let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6([1; 16], [2; 16], 64).udp(port, port);
+        builder.write(&mut out, &[0; 40]).unwrap();
+        out
+    }
+
+    #[test]
+    fn esp_and_ike_are_told_from_plaintext() {
+        let traffic = sorted(&[frame(IpNumber::ENCAPSULATING_SECURITY_PAYLOAD), udp(500), udp(4500), udp(53)]);
+        assert_eq!((traffic.esp, traffic.ike), (1, 2));
+        assert_eq!(traffic.plaintext.len(), 1);
+    }
+
+    #[test]
+    fn a_ping_in_clear_is_plaintext() {
+        let mut out = Vec::new();
+        let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64);
+        builder.icmpv4_echo_request(1, 1).write(&mut out, &[0; 56]).unwrap();
+        assert_eq!(sorted(&[out]).plaintext, ["10.1.0.1 > 10.1.0.2 protocol 1"]);
+    }
+
+    #[test]
+    fn neighbour_discovery_is_not() {
+        let mut out = Vec::new();
+        let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6([1; 16], [2; 16], 255);
+        builder.icmpv6_raw(135, 0, [0; 4]).write(&mut out, &[0; 20]).unwrap();
+        assert_eq!(sorted(&[out]).plaintext, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,195 @@
+//! `cargo xtask test`: the workspace's own tests, then the scenarios, shared out among a few test kernels.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::build::Profile;
+use super::install::{self, Equipment};
+use super::run::{self, Running};
+use super::{Verdict, build};
+use crate::failure::{During, Result, tail};
+use crate::job::{Job, Outcome, Report, Work};
+use crate::kernel::{self, Choice};
+use crate::scenario::{self, DEADLINE};
+use crate::uml::boot::Output;
+
+/// Scenarios per test kernel: starting one takes as long as a short scenario.
+const PER_KERNEL: usize = 6;
+/// How long a test kernel may take to begin with its first scenario.
+const BOOT: Duration = Duration::from_secs(60);
+/// Test kernels at the same time, at most; each has one CPU.
+const AT_ONCE: usize = 2;
+
+/// Passed and failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs everything, or what is asked for.
+pub(super) fn test(only: Option<&str>, list: bool, no_install: bool) -> Result<Verdict> {
+    let all = scenario::all();
+    if list {
+        all.iter().for_each(|scenario| println!("{:45} {}", scenario.name, scenario.about));
+        return Ok(Verdict::Good);
+    }
+    let choice = kernel::choose();
+    if let Equipment::Listed { lacking } = install::equip(choice.kernel, no_install)? {
+        return Ok(if lacking { Verdict::Bad } else { Verdict::Good });
+    }
+    let chosen: Vec<String> = all
+        .iter()
+        .filter(|scenario| only.is_none_or(|word| scenario.name.contains(word)))
+        .map(|scenario| scenario.name.clone())
+        .collect();
+    let mut count = Count::default();
+    if only.is_none() || chosen.is_empty() {
+        count = cargo_tests(only)?;
+    }
+    if !chosen.is_empty() {
+        let programs = build::programs(&["cli"], Profile::Dev)?;
+        println!("{}", choice.line());
+        for outcome in scenarios(chosen, &programs, &choice)? {
+            match outcome.result {
+                Ok(_) => count.passed += 1,
+                Err(_) => count.failed += 1,
+            }
+        }
+    }
+    println!("{} passed, {} failed", count.passed, count.failed);
+    Ok(if count.failed == 0 && count.passed > 0 { Verdict::Good } else { Verdict::Bad })
+}
+
+/// `cargo test` of the workspace. What does not compile is one failure.
+fn cargo_tests(only: Option<&str>) -> Result<Count> {
+    let mut command = build::cargo();
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(only);
+    println!("running: cargo test --workspace --no-fail-fast {}", only.unwrap_or_default());
+    let mut child = command.stdout(Stdio::piped()).spawn().during("starting cargo")?;
+    let mut count = Count::default();
+    if let Some(out) = child.stdout.take() {
+        for line in BufReader::new(out).lines() {
+            let line = line?;
+            println!("{line}");
+            let seen = counted(&line).unwrap_or_default();
+            count.passed += seen.passed;
+            count.failed += seen.failed;
+        }
+    }
+    if !child.wait()?.success() && count.failed == 0 {
+        count.failed = 1;
+    }
+    Ok(count)
+}
+
+/// Reads `test result: ok. 12 passed; 0 failed; ...`.
+fn counted(line: &str) -> Option<Count> {
+    let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let mut parts = rest.split("; ");
+    let passed = parts.next()?.strip_suffix(" passed")?.parse().ok()?;
+    let failed = parts.next()?.strip_suffix(" failed")?.parse().ok()?;
+    Some(Count { passed, failed })
+}
+
+/// Plays scenarios on as many test kernels as there are processors, and prints a line for each as it ends.
+fn scenarios(names: Vec<String>, programs: &Path, choice: &Choice) -> Result<Vec<Outcome>> {
+    // Keys are made before two guests could make them at once.
+    run::job("test", Work::Scenarios(Vec::new()), programs.to_owned(), choice)?;
+    let groups = VecDeque::from_iter(names.chunks(PER_KERNEL).map(<[String]>::to_vec));
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE).min(groups.len());
+    let (groups, outcomes) = (Mutex::new(groups), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for worker in 0..workers {
+            let (groups, outcomes) = (&groups, &outcomes);
+            scope.spawn(move || {
+                while let Some(group) = groups.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                    let name = format!("test/kernel-{worker}");
+                    let ended = play_group(&name, group, programs, choice);
+                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
+                }
+            });
+        }
+    });
+    Ok(outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Plays a group; after a scenario that took its kernel down, the rest go on with a new one.
+fn play_group(name: &str, mut group: Vec<String>, programs: &Path, choice: &Choice) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    while !group.is_empty() {
+        let played = run::job(name, Work::Scenarios(group.clone()), programs.to_owned(), choice)
+            .and_then(|job| play_on_one_kernel(&job, choice));
+        let ended = played.unwrap_or_else(|failure| {
+            let result = Err(failure.report());
+            let outcome = Outcome { name: group[0].clone(), result, seconds: 0.0 };
+            show(&outcome);
+            vec![outcome]
+        });
+        group.retain(|name| ended.iter().all(|outcome| outcome.name != *name));
+        outcomes.extend(ended);
+    }
+    outcomes
+}
+
+/// Plays until all are done or one hangs; that one has failed. At least one outcome comes of it.
+fn play_on_one_kernel(job: &Job, choice: &Choice) -> Result<Vec<Outcome>> {
+    let Work::Scenarios(names) = &job.work else { return Ok(Vec::new()) };
+    let mut running = Running::begin(choice.kernel, job, Output::Logged)?;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut last_news = (0, Instant::now());
+    loop {
+        let over = running.ended()?;
+        let reports = job.reports();
+        if reports.len() > last_news.0 {
+            last_news = (reports.len(), Instant::now());
+        }
+        let ended: Vec<Outcome> = reports
+            .iter()
+            .filter_map(|report| if let Report::Ended(outcome) = report { Some(outcome.clone()) } else { None })
+            .collect();
+        ended.iter().skip(outcomes.len()).for_each(show);
+        outcomes = ended;
+        if outcomes.len() == names.len() {
+            return Ok(outcomes);
+        }
+        let patience = if reports.is_empty() { BOOT } else { DEADLINE };
+        if over || last_news.1.elapsed() > patience {
+            let Some(name) = names.get(outcomes.len()) else { return Ok(outcomes) };
+            let why = if over { "its kernel ended" } else { "it hung and was killed" };
+            let console = running.kill();
+            let shown: Vec<&str> = tail(&console, 60).collect();
+            let result = Err(format!("{why}; the console:\n  | {}", shown.join("\n  | ")));
+            let outcome = Outcome { name: name.clone(), result, seconds: last_news.1.elapsed().as_secs_f64() };
+            show(&outcome);
+            outcomes.push(outcome);
+            return Ok(outcomes);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn show(outcome: &Outcome) {
+    let Outcome { name, result, seconds } = outcome;
+    match result {
+        Ok(proofs) => println!("ok    {name} ({seconds:.1} s): {}", proofs.join("; ")),
+        Err(why) => println!("FAIL  {name} ({seconds:.1} s): {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_s_result_lines_are_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!(counted(line), Some(Count { passed: 12, failed: 3 }));
+        assert_eq!(counted("test a ... ok"), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! Certificate authorities for a desk: roots, intermediates, leaves with chosen serials and faults, revocation lists, and
+//! the hashed names that racoon and OpenSSL look them up by.
+//!
+//! RSA keys come from the `openssl` program (rcgen's signer cannot make them) and are kept below the target folder, since
+//! one costs more to make than the rest of a scenario's setup.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
+
+use crate::failure::{During, Failure, Result};
+use crate::process;
+
+/// How many keys the store holds: more than any scenario needs.
+const KEYS: usize = 12;
+
+/// RSA-2048 keys, one per certificate of a scenario.
+#[derive(Debug)]
+pub struct KeyStore {
+    folder: PathBuf,
+    next: usize,
+}
+
+impl KeyStore {
+    /// A store in `folder`.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, next: 0 }
+    }
+
+    /// Makes the keys that are missing.
+    ///
+    /// # Errors
+    /// When the `openssl` program fails.
+    pub fn fill(&self) -> Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        for path in (0..KEYS).map(|number| self.path(number)).filter(|path| !path.exists()) {
+            let new = path.with_extension("new");
+            process::check(
+                Command::new("openssl")
+                    .args(["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"])
+                    .arg(&new),
+            )?;
+            fs::rename(&new, &path)?;
+        }
+        Ok(())
+    }
+
+    /// A key that nobody else in this scenario has, as unencrypted PKCS#8 PEM.
+    fn take(&mut self) -> Result<String> {
+        let path = self.path(self.next);
+        self.next += 1;
+        fs::read_to_string(&path).during(path.display())
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("rsa-2048-{number:02}.pem"))
+    }
+}
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate.
+    pub pem: String,
+}
+
+/// A certificate with its private key.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// The certificate.
+    pub pem: String,
+    /// The private key, unencrypted PKCS#8.
+    pub key: String,
+    /// The serial, in decimal.
+    pub serial: u64,
+    /// The subject as OpenSSL's one-line form prints it, without spaces.
+    pub common_name: String,
+}
+
+/// When a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Now.
+    Current,
+    /// It ended years ago.
+    Expired,
+    /// It begins in years.
+    NotYet,
+}
+
+/// What a leaf says beside its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Key usage digitalSignature, as a careful CA issues it.
+    Usual,
+    /// As keylime's CA issues it: no key usage, no basic constraints, SAN with the uuid.
+    Keylime,
+}
+
+impl Authority {
+    /// A self-signed root.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn root(keys: &mut KeyStore, common_name: &str) -> Result<Self> {
+        let key = key_pair(&keys.take()?)?;
+        let params = authority_params(common_name, 1, BasicConstraints::Unconstrained)?;
+        let pem = params.self_signed(&key).during("self-signing a root")?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// A CA below this one.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn intermediate(&self, keys: &mut KeyStore, common_name: &str, serial: u64) -> Result<Self> {
+        let key = key_pair(&keys.take()?)?;
+        let params = authority_params(common_name, serial, BasicConstraints::Constrained(0))?;
+        let pem = params.signed_by(&key, &self.issuer).during("signing an intermediate")?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// A certificate for a host.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn leaf(&self, keys: &mut KeyStore, name: &str, serial: u64) -> Result<Leaf> {
+        self.leaf_with(keys, name, serial, Validity::Current, Style::Usual)
+    }
+
+    /// A certificate with a chosen validity and style.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn leaf_with(
+        &self,
+        keys: &mut KeyStore,
+        name: &str,
+        serial: u64,
+        validity: Validity,
+        style: Style,
+    ) -> Result<Leaf> {
+        let key_pem = keys.take()?;
+        let mut params = CertificateParams::new(Vec::<String>::new()).during("certificate parameters")?;
+        params.distinguished_name = subject(name);
+        params.serial_number = Some(SerialNumber::from(serial));
+        (params.not_before, params.not_after) = match validity {
+            Validity::Current => (date_time_ymd(2024, 1, 1), date_time_ymd(2044, 1, 1)),
+            Validity::Expired => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),
+            Validity::NotYet => (date_time_ymd(2043, 1, 1), date_time_ymd(2044, 1, 1)),
+        };
+        params.use_authority_key_identifier_extension = true;
+        let san = name.try_into().during("a DNS name")?;
+        params.subject_alt_names = vec![SanType::DnsName(san)];
+        if style == Style::Usual {
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        }
+        let pem = params.signed_by(&key_pair(&key_pem)?, &self.issuer).during("signing a leaf")?.pem();
+        Ok(Leaf { pem, key: key_pem, serial, common_name: name.to_owned() })
+    }
+
+    /// A list of revoked serials, valid for years.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn crl(&self, serials: &[u64]) -> Result<String> {
+        self.crl_until(serials, Duration::from_secs(18 * 365 * 86_400))
+    }
+
+    /// A list as keylime publishes it: its next update is its own date, so it is born stale.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn stale_crl(&self, serials: &[u64]) -> Result<String> {
+        self.crl_until(serials, Duration::ZERO)
+    }
+
+    fn crl_until(&self, serials: &[u64], valid: Duration) -> Result<String> {
+        let this_update = date_time_ymd(2026, 1, 1);
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update: this_update + valid,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).during("signing a CRL")?.pem().during("a CRL as PEM")
+    }
+}
+
+/// A certificate that signs itself, for peers that pin each other's instead of trusting a CA.
+///
+/// # Errors
+/// When signing fails.
+pub fn self_signed(keys: &mut KeyStore, name: &str, serial: u64) -> Result<Leaf> {
+    let key_pem = keys.take()?;
+    let mut params = CertificateParams::new(Vec::<String>::new()).during("certificate parameters")?;
+    params.distinguished_name = subject(name);
+    params.serial_number = Some(SerialNumber::from(serial));
+    (params.not_before, params.not_after) = (date_time_ymd(2024, 1, 1), date_time_ymd(2044, 1, 1));
+    let pem = params.self_signed(&key_pair(&key_pem)?).during("self-signing")?.pem();
+    Ok(Leaf { pem, key: key_pem, serial, common_name: name.to_owned() })
+}
+
+/// The hash of a certificate's subject under which `<hash>.0` and `<hash>.r0` are looked up.
+///
+/// # Errors
+/// When the `openssl` program fails.
+pub fn subject_hash(folder: &std::path::Path, pem: &str) -> Result<String> {
+    let file = folder.join("hash-this.pem");
+    fs::write(&file, pem)?;
+    let out = process::check(Command::new("openssl").args(["x509", "-noout", "-hash", "-in"]).arg(&file))?;
+    match out.trim() {
+        "" => Err(Failure::new("openssl printed no hash")),
+        hash => Ok(hash.to_owned()),
+    }
+}
+
+fn key_pair(pem: &str) -> Result<KeyPair> {
+    KeyPair::from_pkcs8_pem_and_sign_algo(pem, &PKCS_RSA_SHA256).during("reading an RSA key")
+}
+
+fn subject(name: &str) -> DistinguishedName {
+    let mut dn = DistinguishedName::new();
+    dn.push(DnType::CountryName, "US");
+    dn.push(DnType::OrganizationName, "Desk");
+    dn.push(DnType::CommonName, name);
+    dn
+}
+
+fn authority_params(name: &str, serial: u64, constraints: BasicConstraints) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(Vec::<String>::new()).during("certificate parameters")?;
+    params.distinguished_name = subject(name);
+    params.serial_number = Some(SerialNumber::from(serial));
+    params.is_ca = IsCa::Ca(constraints);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = (date_time_ymd(2024, 1, 1), date_time_ymd(2044, 1, 1));
+    Ok(params)
+}

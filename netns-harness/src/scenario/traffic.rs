@@ -1,0 +1,138 @@
+//! Traffic turns into ESP: both modes, both families, each side initiating, with and without PFS.
+
+use std::time::Duration;
+
+use crate::desk::Desk;
+use crate::failure::{Failure, Result};
+use crate::host::Family;
+use crate::kernel_state;
+use crate::peer::tunnel::{Mode, Tunnel};
+use crate::peer::{Kind, PATIENCE};
+use crate::ping::{self, Running};
+use crate::scenario::stage::{Papers, Stage};
+use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::wait;
+
+/// charon with itself tries the desk, not us.
+const SELF_TEST: [(Kind, Kind); 1] = [(Kind::Charon, Kind::Charon)];
+
+pub(super) fn add(out: &mut Vec<Scenario>) {
+    let (v4, v6) = ("transport mode over IPv4", "transport mode over IPv6");
+    for_pairs(out, &SELF_TEST, "transport-v4", v4, |desk, a, b| transport(desk, (a, b), Family::V4));
+    for_pairs(out, &SELF_TEST, "tunnel-v4", "tunnel mode between two subnets", |desk, a, b| {
+        tunnel(desk, (a, b), Family::V4)
+    });
+    for_pairs(out, &PAIRS, "transport-v4", v4, |desk, a, b| transport(desk, (a, b), Family::V4));
+    for_pairs(out, &PAIRS, "transport-v6", v6, |desk, a, b| transport(desk, (a, b), Family::V6));
+    for_pairs(out, &PAIRS, "tunnel-v4", "tunnel mode between two subnets", |desk, a, b| {
+        tunnel(desk, (a, b), Family::V4)
+    });
+    for_pairs(out, &PAIRS, "tunnel-v6", "tunnel mode between two IPv6 subnets", |desk, a, b| {
+        tunnel(desk, (a, b), Family::V6)
+    });
+    for_pairs(out, &PAIRS, "pfs-off", "quick mode without a key exchange of its own", pfs_off);
+    for_pairs(out, &PAIRS, "both-at-once", "both sides' first packets at the same moment", both_at_once);
+}
+
+fn transport(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
+    let stage = Stage::set(desk, kinds, family, |_, _| {})?;
+    let sas = stage.establish(desk)?;
+    if sas.iter().any(|sa| sa.mode != "transport") {
+        return Err(stage.evidence(Failure::new("an SA is not in transport mode")));
+    }
+    check_group(&stage, kinds, true)?;
+    flow(desk, &stage)?;
+    ping::answered(stage.responder.host(), stage.addresses.0, PATIENCE)?;
+    desk.proved("bob reaches alice through the same SAs");
+    Ok(())
+}
+
+/// Twenty pings, none lost, and the kernel's counters grow.
+fn flow(desk: &mut Desk, stage: &Stage) -> Result<()> {
+    let running = Running::start(stage.initiator.host(), stage.addresses.1, Duration::from_millis(50))?;
+    running.wait_for_answers(PATIENCE, 20)?;
+    let tally = running.finish()?;
+    let counted: u64 = stage.sas_at(&*stage.initiator)?.iter().map(|sa| sa.packets).sum();
+    if tally.lost() > 0 || counted < 40 {
+        let what = format!("{} of {} pings lost, {counted} packets through the SAs", tally.lost(), tally.sent);
+        return Err(stage.evidence(Failure::new(what)));
+    }
+    desk.proved(format!("{} pings, none lost; the SAs counted {counted} packets", tally.sent));
+    Ok(())
+}
+
+fn tunnel(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let gateways = desk.gateways()?;
+    let (a, b) = (gateways.west.address(family), gateways.east.address(family));
+    let (local, remote) = match family {
+        Family::V4 => ("10.11.0.0/24", "10.12.0.0/24"),
+        Family::V6 => ("fd11::/64", "fd12::/64"),
+    };
+    let mode = |local: &str, remote: &str| Mode::Tunnel { local: local.to_owned(), remote: remote.to_owned() };
+    let at_west = Tunnel { mode: mode(local, remote), ..Tunnel::transport(a, b, papers.credentials(&papers.alice)) };
+    let at_east = Tunnel { mode: mode(remote, local), ..Tunnel::transport(b, a, papers.credentials(&papers.bob)) };
+    let stage = Stage::with(desk, kinds, (&gateways.west, at_west), (&gateways.east, at_east))?;
+    let far = gateways.right.address(family);
+    ping::answered(&gateways.left, far, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    let sas = stage.agreed()?;
+    if sas.iter().any(|sa| sa.mode != "tunnel") {
+        return Err(stage.evidence(Failure::new("an SA is not in tunnel mode")));
+    }
+    desk.proved("a host behind west reaches one behind east; both gateways hold the same two tunnel SAs");
+    ping::answered(&gateways.right, gateways.left.address(family), PATIENCE)?;
+    let running = Running::start(&gateways.left, far, Duration::from_millis(50))?;
+    running.wait_for_answers(PATIENCE, 20)?;
+    let tally = running.finish()?;
+    if tally.lost() > 0 {
+        return Err(stage.evidence(Failure::new(format!("{} of {} pings lost", tally.lost(), tally.sent))));
+    }
+    desk.proved(format!("{} pings between the subnets, none lost, and one the other way", tally.sent));
+    Ok(())
+}
+
+fn pfs_off(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let kinds = (initiator, responder);
+    let stage = Stage::set(desk, kinds, Family::V4, |alice, bob| (alice.pfs, bob.pfs) = (false, false))?;
+    stage.establish(desk)?;
+    check_group(&stage, kinds, false)?;
+    desk.proved("no group was negotiated in quick mode");
+    flow(desk, &stage)
+}
+
+/// Where charon is one side, its log says which group quick mode used.
+fn check_group(stage: &Stage, kinds: (Kind, Kind), wanted: bool) -> Result<()> {
+    let sides = [(kinds.0, &stage.initiator), (kinds.1, &stage.responder)];
+    for (_, side) in sides.iter().filter(|(kind, _)| *kind == Kind::Charon) {
+        let log = side.log()?;
+        let chosen = log.lines().filter(|line| line.contains("selected proposal: ESP:")).collect::<Vec<_>>();
+        if chosen.is_empty() || chosen.iter().any(|line| line.contains("MODP_2048") != wanted) {
+            let what = format!("quick mode {} a group", if wanted { "lacks" } else { "has" });
+            return Err(stage.evidence(Failure::new(what).with("charon chose", chosen.join("\n"))));
+        }
+    }
+    Ok(())
+}
+
+/// Both kernels ask for SAs within a moment of each other. Two pairs may come of it; what counts is that traffic flows
+/// both ways and the extra pair is not multiplied.
+fn both_at_once(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |_, _| {})?;
+    let (alice, bob) = (stage.initiator.host(), stage.responder.host());
+    let interval = Duration::from_millis(50);
+    let forth = Running::start(alice, stage.addresses.1, interval)?;
+    let back = Running::start(bob, stage.addresses.0, interval)?;
+    forth.wait_for_answers(PATIENCE, 10).map_err(|failure| stage.evidence(failure))?;
+    back.wait_for_answers(PATIENCE, 10).map_err(|failure| stage.evidence(failure))?;
+    wait::until(PATIENCE, "at most two pairs of SAs", || Ok(kernel_state::sas(alice)?.len() <= 4))
+        .map_err(|failure| stage.evidence(failure))?;
+    forth.wait_for_answers(PATIENCE, 20)?;
+    let (forth, back) = (forth.finish()?, back.finish()?);
+    if forth.lost() + back.lost() > 0 {
+        let what = format!("{} and {} pings lost", forth.lost(), back.lost());
+        return Err(stage.evidence(Failure::new(what)));
+    }
+    let pairs = kernel_state::sas(alice)?.len() / 2;
+    desk.proved(format!("{} pings each way from the same moment on, none lost; {pairs} pair(s) of SAs", forth.sent));
+    Ok(())
+}
