@@ -14,7 +14,6 @@ use crate::topology::{self, Gateways, Lan, OUTSIDE, Pair};
 /// A scenario's desk.
 #[derive(Debug)]
 pub struct Desk {
-    prefix: String,
     folder: PathBuf,
     programs: PathBuf,
     /// Keys for certificates; no key is handed out twice on one desk.
@@ -35,7 +34,6 @@ impl Desk {
         }
         fs::create_dir_all(&folder)?;
         Ok(Self {
-            prefix: format!("x{}", std::process::id()),
             folder,
             programs,
             keys: KeyStore::new(keys),
@@ -70,7 +68,7 @@ impl Desk {
     /// # Errors
     /// When the topology cannot be made or tcpdump not be started.
     pub fn pair(&mut self) -> Result<Pair> {
-        let pair = topology::pair(&self.prefix, &self.folder)?;
+        let pair = topology::pair(&self.folder)?;
         self.watch(&[&pair.alice, &pair.bob])?;
         Ok(pair)
     }
@@ -80,7 +78,7 @@ impl Desk {
     /// # Errors
     /// As [`Self::pair`].
     pub fn lan(&mut self, names: &[&str]) -> Result<Lan> {
-        let lan = topology::lan(&self.prefix, &self.folder, names)?;
+        let lan = topology::lan(&self.folder, names)?;
         self.watch(&lan.hosts.iter().collect::<Vec<_>>())?;
         Ok(lan)
     }
@@ -90,7 +88,7 @@ impl Desk {
     /// # Errors
     /// As [`Self::pair`].
     pub fn gateways(&mut self) -> Result<Gateways> {
-        let gateways = topology::gateways(&self.prefix, &self.folder)?;
+        let gateways = topology::gateways(&self.folder)?;
         self.watch(&[&gateways.west, &gateways.east])?;
         Ok(gateways)
     }

@@ -2,33 +2,16 @@
 //! its own /run, /etc and /var/lib and all its programs share them.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crate::failure::{During, Failure, Result};
+use netlink_sys::Socket;
+
+use crate::failure::{During, Result};
 use crate::netns::Netns;
 use crate::process::{self, Finished, Process};
-
-/// Builds the private mounts, then stays until its standard input closes, so it never outlives the harness.
-///
-/// /etc becomes a fresh tmpfs whose entries are links to the real ones: a machine may have its own /etc/racoon without
-/// the right to write to the real /etc, which a user-mode guest of an ordinary user does not have.
-const HOLDER: &str = "set -e
-mount -t tmpfs -o mode=755 tmpfs /run
-mkdir /run/etc /run/netns
-mount --bind /etc /run/etc
-mount -t tmpfs -o mode=755 tmpfs /etc
-ln -s /run/etc/* /etc/
-rm -rf /etc/racoon /etc/ipsec-tools.conf /etc/ipsec-tools.d
-mkdir /etc/racoon /etc/racoon/certs /etc/ipsec-tools.d
-mount -t tmpfs -o mode=755 tmpfs /var/lib
-mkdir /var/lib/xfrmd
-mount -t tmpfs -o mode=755 tmpfs /usr/local/etc
-echo ready
-exec cat";
 
 /// IPv4 or IPv6, for scenarios that exist in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,39 +26,28 @@ pub enum Family {
 #[derive(Debug)]
 pub struct Host {
     name: String,
-    addresses: Vec<IpAddr>,
+    addresses: [IpAddr; 2],
     folder: PathBuf,
-    holder: Child,
     netns: Netns,
+    xfrm: Socket,
 }
 
 impl Host {
-    /// Makes a machine called `name`; `prefix` keeps machines of different scenarios apart; logs go to `folder`.
+    /// Makes a machine whose logs go to its folder below `folder`. Its addresses are only noted here.
     ///
     /// # Errors
     /// When the namespaces or the mounts cannot be made.
-    pub fn create(prefix: &str, name: &str, folder: PathBuf) -> Result<Self> {
+    pub fn create(name: &str, folder: &Path, settings: &[&str], addresses: [IpAddr; 2]) -> Result<Self> {
+        let folder = folder.join(name);
         fs::create_dir_all(&folder)?;
-        let netns = Netns::create(&format!("{prefix}-{name}"))?;
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "nsenter"])
-            .arg(format!("--net=/run/netns/{}", netns.name()))
-            .args(["sh", "-c", HOLDER])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .during("starting a mount namespace")?;
-        let mut line = String::new();
-        if let Some(out) = holder.stdout.take() {
-            BufReader::new(out).read_line(&mut line)?;
-        }
-        if line.trim() != "ready" {
-            let output = holder.wait_with_output()?;
-            return Err(Failure::new(format!("no private mounts for {name}"))
-                .with("the shell said", String::from_utf8_lossy(&output.stderr)));
-        }
-        Ok(Self { name: name.to_owned(), addresses: Vec::new(), folder, holder, netns })
+        let netns = Netns::create(name, settings)?;
+        let xfrm = netns.xfrm_socket()?;
+        Ok(Self { name: name.to_owned(), addresses, folder, netns, xfrm })
+    }
+
+    /// A netlink socket for SAs and policies that belongs to this machine.
+    pub fn xfrm(&self) -> &Socket {
+        &self.xfrm
     }
 
     /// Its name.
@@ -93,18 +65,6 @@ impl Host {
         &self.folder
     }
 
-    /// Gives an interface an address, without duplicate address detection, which would keep an IPv6 address unusable for
-    /// a second.
-    ///
-    /// # Errors
-    /// When iproute2 reports failure.
-    pub fn add_address(&mut self, interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
-        let nodad = if address.is_ipv6() { " nodad" } else { "" };
-        self.netns.batch(&format!("addr add {address}/{prefix} dev {interface}{nodad}\n"))?;
-        self.addresses.push(address);
-        Ok(())
-    }
-
     /// The first address of a family that it was given.
     ///
     /// # Panics
@@ -114,24 +74,9 @@ impl Host {
         *self.addresses.iter().find(wanted).expect("the topology gives every host an address of each family")
     }
 
-    /// Sets a value below /proc/sys of its network namespace.
-    ///
-    /// # Errors
-    /// When the kernel has no such value or refuses.
-    pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
-        let done = self.run("sh", &["-c", &format!("echo {value} > /proc/sys/{key}")])?;
-        if done.status.success() { Ok(()) } else { Err(Failure::new(format!("setting {key}: {}", done.stderr.trim()))) }
-    }
-
     /// A command that will run on this machine.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
-            .arg(format!("--net=/proc/{}/ns/net", self.holder.id()))
-            .arg("--")
-            .arg(program.as_ref());
-        command
+        self.netns.command(program)
     }
 
     /// Runs a program to its end.
@@ -161,7 +106,7 @@ impl Host {
 
     /// Where one of the machine's own files is seen from outside.
     pub fn outside(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.holder.id()))
+        self.netns.outside(path)
     }
 
     /// Writes one of the machine's files with exactly this mode, making its folders.
@@ -188,13 +133,5 @@ impl Host {
     /// When it cannot be read.
     pub fn read(&self, path: &str) -> Result<String> {
         fs::read_to_string(self.outside(path)).during(format!("{path} on {}", self.name))
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // Its mounts go with the last process of the mount namespace; the network namespace is dropped after this.
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
     }
 }

@@ -1,7 +1,6 @@
 //! What a real link does to packets: delay, loss, duplication, reordering, by the kernel's netem queue.
 
 use std::fmt::Write as _;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::failure::Result;
@@ -42,9 +41,8 @@ impl Impairment {
 /// When `tc` reports failure, for example because the kernel has no netem.
 pub fn apply(host: &Host, interface: &str, impairment: Impairment) -> Result<()> {
     let arguments = impairment.arguments();
-    let mut command = Command::new("tc");
-    command.args(["-n", host.netns().name(), "qdisc", "replace", "dev", interface, "root"]);
-    process::check(command.args(arguments.split(' '))).map(drop)
+    let mut command = host.command("tc");
+    process::check(command.args(["qdisc", "replace", "dev", interface, "root"]).args(arguments.split(' '))).map(drop)
 }
 
 #[cfg(test)]

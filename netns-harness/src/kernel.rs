@@ -2,7 +2,6 @@
 //! user-mode Linux, which needs no privilege and whose root is nobody's root.
 
 use std::fs;
-use std::process::Command;
 
 use crate::netns::Netns;
 use crate::process;
@@ -62,8 +61,8 @@ pub fn choose() -> Choice {
 }
 
 fn try_esp() -> Result<(), String> {
-    let netns = Netns::create(&format!("try{}", std::process::id())).map_err(|failure| failure.to_string())?;
-    let done = process::run(Command::new("ip").args(["-n", netns.name(), "xfrm", "state", "add"]).args([
+    let netns = Netns::create("trial", &[]).map_err(|failure| failure.to_string())?;
+    let done = process::run(netns.command("ip").args(["xfrm", "state", "add"]).args([
         "src",
         "192.0.2.1",
         "dst",

@@ -1,10 +1,23 @@
-//! What a host's kernel holds, read from `ip -s xfrm state` and `ip xfrm policy`: an opinion independent of every program
-//! under test.
+//! What a host's kernel holds, asked over netlink from within this process: an opinion independent of every program under
+//! test, and cheap enough to be asked for again and again while something is waited for.
 
 use std::net::IpAddr;
 
-use crate::failure::{Failure, Result};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_xfrm::state::{GetDumpMessage, ModifyMessage};
+use netlink_packet_xfrm::{Address, XfrmAttrs, XfrmMessage};
+
+use crate::failure::{During, Failure, Result};
 use crate::host::Host;
+
+/// How an SA wraps packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The packet's own addresses stay outside.
+    Transport,
+    /// The whole packet is inside.
+    Tunnel,
+}
 
 /// One SA of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,15 +26,15 @@ pub struct Sa {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// `esp`, `ah` or `comp`.
-    pub protocol: String,
+    /// The IP protocol: 50 is ESP.
+    pub protocol: u8,
     /// The SPI; 0 for the placeholder of an acquire.
     pub spi: u32,
     /// The request id that ties it to policies.
     pub reqid: u32,
-    /// `transport` or `tunnel`.
-    pub mode: String,
-    /// The algorithms with their keys, one line each, as printed.
+    /// Transport or tunnel.
+    pub mode: Mode,
+    /// The algorithms with their keys, one line each, in iproute2's words.
     pub algorithms: Vec<String>,
     /// Octets processed.
     pub bytes: u64,
@@ -39,7 +52,7 @@ impl Sa {
 /// Every SA of the host with keys.
 ///
 /// # Errors
-/// When iproute2 fails or prints what this reader does not know.
+/// When the kernel does not answer or in what this reader does not know.
 pub fn sas(host: &Host) -> Result<Vec<Sa>> {
     Ok(all_sas(host)?.into_iter().filter(Sa::is_mature).collect())
 }
@@ -47,10 +60,9 @@ pub fn sas(host: &Host) -> Result<Vec<Sa>> {
 /// Every SA of the host, reserved SPIs and placeholders included.
 ///
 /// # Errors
-/// When iproute2 fails or prints what this reader does not know.
+/// When the kernel does not answer or in what this reader does not know.
 pub fn all_sas(host: &Host) -> Result<Vec<Sa>> {
-    let text = host.netns().ip(&["-s", "xfrm", "state"])?;
-    parse_sas(&text).ok_or_else(|| Failure::new("unreadable `ip -s xfrm state`").with("output", text))
+    dump(host)
 }
 
 /// The SAs with keys between two addresses, both directions.
@@ -78,84 +90,96 @@ pub fn policy_count(host: &Host) -> Result<usize> {
     Ok(policies(host)?.lines().filter(|line| line.trim_start().starts_with("dir ")).count())
 }
 
-fn parse_sas(text: &str) -> Option<Vec<Sa>> {
-    let mut out: Vec<Sa> = Vec::new();
-    let mut in_current = false;
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["src", source, "dst", destination, ..] if !line.starts_with(char::is_whitespace) => {
-                in_current = false;
-                out.push(Sa {
-                    source: source.parse().ok()?,
-                    destination: destination.parse().ok()?,
-                    protocol: String::new(),
-                    spi: 0,
-                    reqid: 0,
-                    mode: String::new(),
-                    algorithms: Vec::new(),
-                    bytes: 0,
-                    packets: 0,
-                });
+/// Asks for all SAs and reads answers until the kernel says that it is done.
+fn dump(host: &Host) -> Result<Vec<Sa>> {
+    let what = || format!("asking {}'s kernel for its SAs", host.name());
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut request =
+        NetlinkMessage::new(header, NetlinkPayload::from(XfrmMessage::GetDumpSa(GetDumpMessage::default())));
+    request.finalize();
+    let mut octets = vec![0; request.buffer_len()];
+    request.serialize(&mut octets);
+    host.xfrm().send(&octets, 0).during(what())?;
+    let mut out = Vec::new();
+    loop {
+        let (datagram, _) = host.xfrm().recv_from_full().during(what())?;
+        let mut rest = datagram.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<XfrmMessage>::deserialize(rest).during(what())?;
+            match message.payload {
+                NetlinkPayload::InnerMessage(XfrmMessage::AddSa(sa)) => out.push(Sa::from(&sa)),
+                NetlinkPayload::Done(_) => return Ok(out),
+                NetlinkPayload::Error(error) => return Err(Failure::new(format!("{}: {error}", what()))),
+                _ => {}
             }
-            ["proto", protocol, "spi", spi, "reqid", reqid, "mode", mode, ..] => {
-                let sa = out.last_mut()?;
-                sa.protocol = (*protocol).to_owned();
-                sa.spi = u32::from_str_radix(spi.split('(').next()?.strip_prefix("0x")?, 16).ok()?;
-                sa.reqid = reqid.split('(').next()?.parse().ok()?;
-                sa.mode = (*mode).to_owned();
-            }
-            ["enc" | "auth" | "auth-trunc" | "aead", ..] => out.last_mut()?.algorithms.push(words.join(" ")),
-            ["lifetime", "current:"] => in_current = true,
-            [bytes, packets] if in_current && bytes.ends_with("(bytes),") && packets.ends_with("(packets)") => {
-                let sa = out.last_mut()?;
-                sa.bytes = bytes.split('(').next()?.parse().ok()?;
-                sa.packets = packets.split('(').next()?.parse().ok()?;
-                in_current = false;
-            }
-            _ => {}
+            // Messages are aligned to four octets; the length of the last one may not be.
+            let length = usize::try_from(message.header.length).during(what())?.next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
         }
     }
-    Some(out)
+}
+
+impl From<&ModifyMessage> for Sa {
+    fn from(message: &ModifyMessage) -> Self {
+        let info = &message.user_sa_info;
+        let address = |address: &Address| {
+            if i32::from(info.family) == AF_INET6 { address.to_ipv6().into() } else { IpAddr::from(address.to_ipv4()) }
+        };
+        Self {
+            source: address(&info.saddr),
+            destination: address(&info.id.daddr),
+            protocol: info.id.proto,
+            spi: info.id.spi,
+            reqid: info.reqid,
+            mode: if info.mode == 0 { Mode::Transport } else { Mode::Tunnel },
+            algorithms: message.nlas.iter().filter_map(algorithm).collect(),
+            bytes: info.lifetime_cur.bytes,
+            packets: info.lifetime_cur.packets,
+        }
+    }
+}
+
+const AF_INET6: i32 = 10;
+
+/// An algorithm in iproute2's words, its key included. The kernel reports a truncated authenticator twice; the form
+/// without the length is left out.
+fn algorithm(attribute: &XfrmAttrs) -> Option<String> {
+    match attribute {
+        XfrmAttrs::EncryptionAlg(alg) => Some(format!("enc {} {}", text(&alg.alg_name), hex(&alg.alg_key))),
+        XfrmAttrs::AuthenticationAlgTrunc(alg) => {
+            Some(format!("auth-trunc {} {} {}", text(&alg.alg_name), hex(&alg.alg_key), alg.alg_trunc_len))
+        }
+        XfrmAttrs::EncryptionAlgAead(alg) => Some(format!("aead {} {}", text(&alg.alg_name), hex(&alg.alg_key))),
+        _ => None,
+    }
+}
+
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name.split(|octet| *octet == 0).next().unwrap_or_default()).into_owned()
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().fold("0x".to_owned(), |out, octet| format!("{out}{octet:02x}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &str = "src 10.1.0.1 dst 10.1.0.2
-\tproto esp spi 0xc1b2a392(3249710994) reqid 1(0x00000001) mode transport
-\treplay-window 0 seq 0x00000000 flag  (0x00000000)
-\tauth-trunc hmac(sha1) 0x57 (160 bits) 96
-\tenc cbc(aes) 0xb8 (256 bits)
-\tlifetime config:
-\t  limit: soft (INF)(bytes), hard (INF)(bytes)
-\t  limit: soft (INF)(packets), hard (INF)(packets)
-\t  expire add: soft 10(sec), hard 20(sec)
-\t  expire use: soft 0(sec), hard 0(sec)
-\tlifetime current:
-\t  168(bytes), 2(packets)
-\t  add 2026-11-24 06:34:42 use 2026-11-24 06:34:43
-\tstats:
-\t  replay-window 0 replay 0 failed 0
-src fd01::2 dst fd01::1
-\tproto esp spi 0x00000000(0) reqid 0(0x00000000) mode transport
-\treplay-window 0 seq 0x00000001 flag  (0x00000000)
-\tsel src fd01::2/128 dst fd01::1/128 proto ipv6-icmp type 128 code 0 dev eth0 uid 0
-";
-
     #[test]
-    fn reads_spi_counters_and_algorithms() {
-        let sas = parse_sas(TEXT).unwrap();
-        assert_eq!(sas.len(), 2);
-        assert_eq!((sas[0].spi, sas[0].bytes, sas[0].packets), (0xc1b2_a392, 168, 2));
-        assert_eq!((sas[0].reqid, sas[0].mode.as_str(), sas[0].algorithms.len()), (1, "transport", 2));
+    fn an_acquire_s_placeholder_is_not_mature() {
+        let mut message = ModifyMessage::default();
+        message.user_sa_info.source(&IpAddr::from([10, 1, 0, 1]));
+        message.user_sa_info.destination(&IpAddr::from([10, 1, 0, 2]));
+        let sa = Sa::from(&message);
+        assert_eq!((sa.source, sa.destination), ([10, 1, 0, 1].into(), [10, 1, 0, 2].into()));
+        assert!(!sa.is_mature());
     }
 
     #[test]
-    fn an_acquire_is_not_mature() {
-        let sas = parse_sas(TEXT).unwrap();
-        assert!(sas[0].is_mature());
-        assert!(!sas[1].is_mature());
+    fn names_end_at_the_first_zero() {
+        assert_eq!(text(b"cbc(aes)\0\0"), "cbc(aes)");
+        assert_eq!(hex(&[0, 0xab]), "0x00ab");
     }
 }

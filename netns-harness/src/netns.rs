@@ -1,32 +1,100 @@
-//! A network namespace, made with iproute2 and removed on drop.
+//! A network namespace with the mount namespace that belongs to it, kept by a process and gone with it.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
 
-use crate::failure::{Failure, Result};
+use netlink_sys::{Socket, protocols::NETLINK_XFRM};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::enter;
+use crate::failure::{During, Failure, Result};
+use crate::holder;
 use crate::process;
+use crate::program::this_program;
 
-/// A named network namespace.
+/// A packet that asks for an SA is held until it is there, rather than dropped, which is the kernel's default: the
+/// scenarios want to see every packet arrive.
+pub const HOLD_PACKETS: &str = "net/core/xfrm_larval_drop=0";
+
+/// A network namespace and its mounts.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
+    holder: Child,
+    network: Arc<OwnedFd>,
+    mounts: Arc<OwnedFd>,
 }
 
 impl Netns {
-    /// Makes the namespace and brings its loopback up.
+    /// Makes the namespaces; the loopback is still down. `settings` are values below /proc/sys.
     ///
     /// # Errors
-    /// When the name exists already or the kernel refuses.
-    pub fn create(name: &str) -> Result<Self> {
-        process::check(Command::new("ip").args(["netns", "add", name]))?;
-        let made = Self { name: name.to_owned() };
-        made.batch("link set lo up\n")?;
-        Ok(made)
+    /// When the kernel refuses.
+    pub fn create(name: &str, settings: &[&str]) -> Result<Self> {
+        let mut holder = Command::new(this_program()?)
+            .arg("holder")
+            .args(settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .during("starting a namespace's holder")?;
+        let mut line = String::new();
+        if let Some(out) = holder.stdout.take() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        if line.trim() != holder::READY {
+            let output = holder.wait_with_output()?;
+            return Err(Failure::new(format!("no namespaces for {name}"))
+                .with("the holder said", String::from_utf8_lossy(&output.stderr)));
+        }
+        let open = |kind: &str| File::open(format!("/proc/{}/ns/{kind}", holder.id()));
+        let (network, mounts) = (Arc::new(open("net")?.into()), Arc::new(open("mnt")?.into()));
+        Ok(Self { name: name.to_owned(), holder, network, mounts })
     }
 
-    /// Its name, as `ip netns` knows it.
+    /// Its name, for messages.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The process whose namespaces these are: iproute2 takes it where it wants to know a namespace.
+    pub fn holder(&self) -> u32 {
+        self.holder.id()
+    }
+
+    /// Where a file of these mounts is seen from outside.
+    pub fn outside(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.holder.id()))
+    }
+
+    /// A command that will run in these namespaces.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        enter::run_in(&mut command, Arc::clone(&self.network), Some(Arc::clone(&self.mounts)));
+        command
+    }
+
+    /// A netlink socket for SAs and policies that belongs to this namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn xfrm_socket(&self) -> Result<Socket> {
+        // A thread of its own moves in, so that this one stays where it is.
+        let inside = || -> std::io::Result<Socket> {
+            move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            let mut socket = Socket::new(NETLINK_XFRM)?;
+            socket.bind_auto()?;
+            Ok(socket)
+        };
+        thread::scope(|scope| scope.spawn(inside).join())
+            .map_err(|_| Failure::new("the thread for a netlink socket panicked"))?
+            .during(format!("a netlink socket in {}", self.name))
     }
 
     /// Runs one iproute2 command inside; its output.
@@ -34,16 +102,17 @@ impl Netns {
     /// # Errors
     /// When iproute2 reports failure.
     pub fn ip(&self, arguments: &[&str]) -> Result<String> {
-        process::check(Command::new("ip").args(["-n", &self.name]).args(arguments))
+        process::check(self.command("ip").args(arguments))
     }
 
-    /// Runs several iproute2 commands in one process, which counts where starting a process takes milliseconds.
+    /// Runs several iproute2 commands in one process.
     ///
     /// # Errors
     /// When any line fails.
     pub fn batch(&self, lines: &str) -> Result<()> {
-        let mut child = Command::new("ip")
-            .args(["-n", &self.name, "-batch", "-"])
+        let mut child = self
+            .command("ip")
+            .args(["-batch", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -63,7 +132,8 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        // Nothing to be done about a namespace that will not go; the guest ends with it anyway.
-        let _ = process::run(Command::new("ip").args(["netns", "del", &self.name]));
+        // The namespaces go with their last process.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }

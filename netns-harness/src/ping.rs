@@ -11,18 +11,27 @@ use crate::host::Host;
 use crate::process::Process;
 use crate::wait;
 
-/// Asks once; whether an answer came within `patience`, and after how long.
+/// How often a question is asked again while no answer comes.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Asks until an answer comes or `patience` (whole seconds) is over; the time from the first request to the first answer.
+///
+/// The packet that asks for an SA is held by its sender's kernel, but may still be lost: it is sent when the initiator has
+/// the SA, and a responder like charon installs its own only when the last message of quick mode has arrived.
 ///
 /// # Errors
 /// When ping cannot be started.
 pub fn once(host: &Host, to: IpAddr, patience: Duration) -> Result<Option<Duration>> {
-    let seconds = format!("{:.1}", patience.as_secs_f64());
-    let done = host.run("ping", &["-n", "-c", "1", "-W", &seconds, &to.to_string()])?;
-    Ok(done.stdout.lines().find_map(|line| {
-        let (_, after) = line.split_once("time=")?;
-        let millis: f64 = after.split_whitespace().next()?.parse().ok()?;
-        Some(Duration::from_secs_f64(millis / 1000.0))
-    }))
+    let (interval, seconds) = (format!("{:.1}", AGAIN.as_secs_f64()), patience.as_secs().max(1).to_string());
+    let done = host.run("ping", &["-n", "-c", "1", "-i", &interval, "-w", &seconds, &to.to_string()])?;
+    Ok(done.stdout.lines().filter(|line| is_answer(line)).find_map(since_first_request))
+}
+
+/// Reads `... icmp_seq=2 ttl=64 time=0.3 ms`.
+fn since_first_request(line: &str) -> Option<Duration> {
+    let earlier = u32::try_from(sequence(line)?.checked_sub(1)?).ok()?;
+    let millis: f64 = line.split_once("time=")?.1.split_whitespace().next()?.parse().ok()?;
+    Some(AGAIN * earlier + Duration::from_secs_f64(millis / 1000.0))
 }
 
 /// Asks once and insists on an answer; how long it took.
@@ -161,6 +170,12 @@ mod tests {
 
 --- 10.1.0.2 ping statistics ---
 ";
+
+    #[test]
+    fn requests_before_the_answered_one_count_as_time() {
+        let line = "64 bytes from 10.1.0.2: icmp_seq=3 ttl=64 time=2.5 ms";
+        assert_eq!(since_first_request(line), Some(Duration::from_micros(402_500)));
+    }
 
     #[test]
     fn a_gap_is_a_loss() {

@@ -7,10 +7,13 @@ use std::rc::Rc;
 use crate::failure::Result;
 use crate::host::Host;
 use crate::link;
-use crate::netns::Netns;
+use crate::netns::{HOLD_PACKETS, Netns};
 
 /// The interface that looks at the protected link on every host that speaks IKE.
 pub const OUTSIDE: &str = "eth0";
+
+const LOOPBACK: &str = "link set lo up\n";
+const FORWARD: [&str; 3] = [HOLD_PACKETS, "net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1"];
 
 /// Two hosts on one cable:
 /// ```text
@@ -30,14 +33,12 @@ pub struct Pair {
 ///
 /// # Errors
 /// When a namespace, a cable or an address cannot be made.
-pub fn pair(prefix: &str, folder: &Path) -> Result<Pair> {
-    let mut alice = Host::create(prefix, "alice", folder.join("alice"))?;
-    let mut bob = Host::create(prefix, "bob", folder.join("bob"))?;
-    link::cable(alice.netns(), OUTSIDE, bob.netns(), OUTSIDE)?;
-    for (host, last) in [(&mut alice, 1), (&mut bob, 2)] {
-        host.add_address(OUTSIDE, v4(10, 1, 0, last), 24)?;
-        host.add_address(OUTSIDE, v6(0xfd01, 0, last), 64)?;
-    }
+pub fn pair(folder: &Path) -> Result<Pair> {
+    let alice = Host::create("alice", folder, &[HOLD_PACKETS], outside(1))?;
+    let bob = Host::create("bob", folder, &[HOLD_PACKETS], outside(2))?;
+    let cable = link::cable(OUTSIDE, bob.netns(), OUTSIDE);
+    alice.netns().batch(&format!("{LOOPBACK}{cable}{}", link::up(OUTSIDE, &with_prefix(&outside(1)))))?;
+    bob.netns().batch(&format!("{LOOPBACK}{}", link::up(OUTSIDE, &with_prefix(&outside(2)))))?;
     Ok(Pair { alice: Rc::new(alice), bob: Rc::new(bob) })
 }
 
@@ -62,19 +63,20 @@ pub struct Lan {
 ///
 /// # Errors
 /// When a namespace, a cable or an address cannot be made.
-pub fn lan(prefix: &str, folder: &Path, names: &[&str]) -> Result<Lan> {
-    let switch = Netns::create(&format!("{prefix}-switch"))?;
-    link::bridge(&switch)?;
+pub fn lan(folder: &Path, names: &[&str]) -> Result<Lan> {
+    let switch = Netns::create("switch", &[])?;
     let mut hosts = Vec::new();
+    let mut ports = String::from(link::BRIDGE);
     for (name, last) in names.iter().zip(1u8..) {
-        let mut host = Host::create(prefix, name, folder.join(name))?;
+        let host = Host::create(name, folder, &[HOLD_PACKETS], outside(last))?;
         let port = format!("port{last}");
-        link::cable(host.netns(), OUTSIDE, &switch, &port)?;
-        link::plug(&switch, &port)?;
-        host.add_address(OUTSIDE, v4(10, 1, 0, last), 24)?;
-        host.add_address(OUTSIDE, v6(0xfd01, 0, last), 64)?;
+        let cable = link::cable(OUTSIDE, &switch, &port);
+        host.netns().batch(&format!("{LOOPBACK}{cable}{}", link::up(OUTSIDE, &with_prefix(&outside(last)))))?;
+        ports.push_str(&link::plug(&port));
+        ports.push_str(&link::up(&port, &[]));
         hosts.push(Rc::new(host));
     }
+    switch.batch(&ports)?;
     Ok(Lan { hosts, switch })
 }
 
@@ -101,42 +103,42 @@ pub struct Gateways {
 ///
 /// # Errors
 /// When a namespace, a cable, an address or a route cannot be made.
-pub fn gateways(prefix: &str, folder: &Path) -> Result<Gateways> {
-    let (left, west) = site(prefix, folder, "left", "west", 1)?;
-    let (right, east) = site(prefix, folder, "right", "east", 2)?;
-    link::cable(west.netns(), OUTSIDE, east.netns(), OUTSIDE)?;
-    let (mut west, mut east) = (west, east);
-    for (gateway, own, other) in [(&mut west, 1, 2), (&mut east, 2, 1)] {
-        gateway.add_address(OUTSIDE, v4(10, 1, 0, own), 24)?;
-        gateway.add_address(OUTSIDE, v6(0xfd01, 0, own), 64)?;
+pub fn gateways(folder: &Path) -> Result<Gateways> {
+    // Addresses of the subnet side are not among a gateway's own: those are the ones it speaks IKE with.
+    let west = Host::create("west", folder, &FORWARD, outside(1))?;
+    let east = Host::create("east", folder, &FORWARD, outside(2))?;
+    let left = Host::create("left", folder, &[], behind(1, 10))?;
+    let right = Host::create("right", folder, &[], behind(2, 10))?;
+    let cable = link::cable(OUTSIDE, east.netns(), OUTSIDE);
+    for (gateway, inner, cable, own, other) in [(&west, &left, cable.as_str(), 1, 2), (&east, &right, "", 2, 1)] {
         gateway.netns().batch(&format!(
-            "route add 10.1{other}.0.0/24 via 10.1.0.{other}\nroute add fd1{other}::/64 via fd01::{other}\n"
+            "{LOOPBACK}{cable}{}{}{}route add 10.1{other}.0.0/24 via 10.1.0.{other}\nroute add fd1{other}::/64 via fd01::{other}\n",
+            link::cable("eth1", inner.netns(), OUTSIDE),
+            link::up(OUTSIDE, &with_prefix(&outside(own))),
+            link::up("eth1", &with_prefix(&behind(own, 1))),
         ))?;
-        gateway.sysctl("net/ipv4/ip_forward", "1")?;
-        gateway.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        let [near4, near6] = behind(own, 1);
+        inner.netns().batch(&format!(
+            "{LOOPBACK}{}route add default via {near4}\nroute add default via {near6}\n",
+            link::up(OUTSIDE, &with_prefix(&behind(own, 10))),
+        ))?;
     }
     Ok(Gateways { left: Rc::new(left), west: Rc::new(west), east: Rc::new(east), right: Rc::new(right) })
 }
 
-/// A host and its gateway on subnet `number`, without the gateway's outside.
-fn site(prefix: &str, folder: &Path, inner: &str, gateway: &str, number: u8) -> Result<(Host, Host)> {
-    let mut inner = Host::create(prefix, inner, folder.join(inner))?;
-    let gateway = Host::create(prefix, gateway, folder.join(gateway))?;
-    link::cable(inner.netns(), OUTSIDE, gateway.netns(), "eth1")?;
+/// The addresses of host `last` on the protected link.
+fn outside(last: u8) -> [IpAddr; 2] {
+    [IpAddr::from([10, 1, 0, last]), IpAddr::from([0xfd01, 0, 0, 0, 0, 0, 0, u16::from(last)])]
+}
+
+/// The addresses of host `last` in the subnet behind gateway `number`.
+fn behind(number: u8, last: u8) -> [IpAddr; 2] {
+    // Written `fd11::10`, as the picture has it.
+    let last6 = if last == 10 { 0x10 } else { u16::from(last) };
     let net6 = 0xfd10 + u16::from(number);
-    inner.add_address(OUTSIDE, v4(10, 10 + number, 0, 10), 24)?;
-    inner.add_address(OUTSIDE, v6(net6, 0, 0x10), 64)?;
-    let (near4, near6) = (v4(10, 10 + number, 0, 1), v6(net6, 0, 1));
-    // Not through `add_address`: a gateway's own address is the one it speaks IKE with.
-    gateway.netns().batch(&format!("addr add {near4}/24 dev eth1\naddr add {near6}/64 dev eth1 nodad\n"))?;
-    inner.netns().batch(&format!("route add default via {near4}\nroute add default via {near6}\n"))?;
-    Ok((inner, gateway))
+    [IpAddr::from([10, 10 + number, 0, last]), IpAddr::from([net6, 0, 0, 0, 0, 0, 0, last6])]
 }
 
-fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
-    IpAddr::from([a, b, c, d])
-}
-
-fn v6(net: u16, subnet: u16, last: u8) -> IpAddr {
-    IpAddr::from([net, subnet, 0, 0, 0, 0, 0, u16::from(last)])
+fn with_prefix(addresses: &[IpAddr; 2]) -> [(IpAddr, u8); 2] {
+    addresses.map(|address| (address, if address.is_ipv6() { 64 } else { 24 }))
 }

@@ -35,22 +35,22 @@ pub(super) fn round(desk: &mut Desk) -> Result<Round> {
     fs::write(&script, setkey)?;
     fs::write(&lines, batch)?;
     let ours = timed("ours", |netns| {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{netns}")).arg(desk.program("setkey")).arg("-f").arg(&script);
+        let mut command = netns.command(desk.program("setkey"));
+        command.arg("-f").arg(&script);
         command
     })?;
     let peer = timed("peer", |netns| {
-        let mut command = Command::new("ip");
-        command.args(["-n", netns, "-batch"]).arg(&lines);
+        let mut command = netns.command("ip");
+        command.arg("-batch").arg(&lines);
         command
     })?;
     Ok(Round { ours, peer })
 }
 
 /// The time of one program, which must leave all SAs in a fresh namespace.
-fn timed(name: &str, command: impl FnOnce(&str) -> Command) -> Result<f64> {
-    let netns = Netns::create(&format!("b{}-{name}", std::process::id()))?;
-    let mut command = command(netns.name());
+fn timed(name: &str, command: impl FnOnce(&Netns) -> Command) -> Result<f64> {
+    let netns = Netns::create(name, &[])?;
+    let mut command = command(&netns);
     let start = Instant::now();
     process::check(&mut command)?;
     let took = millis(start.elapsed());

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
+use crate::holder;
 use crate::uml::{modules, rootfs};
 
 /// Machines on a desk: try, test and measure xfrmd on a kernel that does ESP.
@@ -68,6 +69,12 @@ enum Command {
         #[arg(long)]
         no_install: bool,
     },
+    /// What keeps a host's namespaces.
+    #[command(hide = true)]
+    Holder {
+        /// Values below /proc/sys.
+        settings: Vec<String>,
+    },
     /// What the test kernel runs.
     #[command(hide = true)]
     Inside {
@@ -98,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Test { only, list, no_install } => test::test(only.as_deref(), list, no_install),
         Command::Demo { json, no_install } => demo::demo(json.as_deref(), no_install),
         Command::Bench { name, json, rounds, no_install } => bench::bench(name, json.as_deref(), rounds, no_install),
+        Command::Holder { settings } => holder::hold(&settings).map(|()| Verdict::Good),
         Command::Inside { job } => inside::inside(&job),
     })
 }

@@ -18,10 +18,10 @@ const SOCKET: &str = "/run/swan/vici";
 const LOG: &str = "/run/swan/charon.log";
 const URI: &str = "unix:///run/swan/vici";
 
-/// Named one by one: a private strongswan.conf includes none of the distribution's plugin files. Old peers need md5, des
-/// and gmp.
+/// Plugins are named one by one: a private strongswan.conf includes none of the distribution's files, and every plugin not
+/// loaded saves a quarter of a second in a user-mode kernel. OpenSSL brings the algorithms.
 const CONF: &str = "charon-systemd {
-  load = random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey hmac sha1 sha2 md5 des aes gmp kernel-netlink socket-default vici updown
+  load = nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey kernel-netlink socket-default vici
   install_routes = no
   block_threshold = 0
   cookie_threshold = 0
@@ -31,6 +31,9 @@ const CONF: &str = "charon-systemd {
     default = 1
     flush_line = yes
     time_add_ms = yes } }
+}
+swanctl {
+  load = pem pkcs1 pkcs8 x509 openssl
 }
 ";
 

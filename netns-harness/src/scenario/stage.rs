@@ -103,7 +103,7 @@ impl Stage {
         let took = ping::answered(alice, self.addresses.1, PATIENCE).map_err(|failure| self.evidence(failure))?;
         let sas = self.agreed().map_err(|failure| self.evidence(failure))?;
         desk.proved(format!(
-            "first ping from alice was held and answered after {} ms; both kernels hold the same two SAs",
+            "alice's first ping was answered after {} ms; both kernels hold the same two SAs",
             took.as_millis()
         ));
         Ok(sas)
@@ -168,8 +168,8 @@ impl Stage {
 /// Whether two kernels hold the same SAs, in whatever order.
 fn same(a: &[Sa], b: &[Sa]) -> bool {
     let alike = |x: &Sa, y: &Sa| {
-        (x.spi, x.source, x.destination, &x.mode, &x.algorithms)
-            == (y.spi, y.source, y.destination, &y.mode, &y.algorithms)
+        (x.spi, x.source, x.destination, x.mode, &x.algorithms)
+            == (y.spi, y.source, y.destination, y.mode, &y.algorithms)
     };
     a.len() == b.len() && a.iter().all(|x| b.iter().any(|y| alike(x, y)))
 }

@@ -37,7 +37,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
 fn transport(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
     let stage = Stage::set(desk, kinds, family, |_, _| {})?;
     let sas = stage.establish(desk)?;
-    if sas.iter().any(|sa| sa.mode != "transport") {
+    if sas.iter().any(|sa| sa.mode != kernel_state::Mode::Transport) {
         return Err(stage.evidence(Failure::new("an SA is not in transport mode")));
     }
     check_group(&stage, kinds, true)?;
@@ -76,7 +76,7 @@ fn tunnel(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
     let far = gateways.right.address(family);
     ping::answered(&gateways.left, far, PATIENCE).map_err(|failure| stage.evidence(failure))?;
     let sas = stage.agreed()?;
-    if sas.iter().any(|sa| sa.mode != "tunnel") {
+    if sas.iter().any(|sa| sa.mode != kernel_state::Mode::Tunnel) {
         return Err(stage.evidence(Failure::new("an SA is not in tunnel mode")));
     }
     desk.proved("a host behind west reaches one behind east; both gateways hold the same two tunnel SAs");

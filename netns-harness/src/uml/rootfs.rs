@@ -58,7 +58,6 @@ fn set_up() -> Result<()> {
     if mount("devtmpfs", "/dev", "devtmpfs", none, None).is_ok() && fs::create_dir_all("/dev/pts").is_ok() {
         let _ = mount("devpts", "/dev/pts", "devpts", none, None);
     }
-    fs::create_dir_all("/run/netns")?;
     let loader = Path::new("/run").join(LOADER);
     symlink(this_program()?, &loader)?;
     modules::register(&loader)?;
