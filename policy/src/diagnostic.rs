@@ -110,8 +110,10 @@ impl Diagnostic {
         let marked = line.get(before..).unwrap_or("");
         let length = self.span.end.saturating_sub(self.span.start).min(marked.len());
         let carets = marked.get(..length).map_or(1, |text| text.chars().count()).max(1);
-        let printable: String =
-            line.chars().map(|ch| if ch.is_control() && ch != '\t' { '\u{b7}' } else { ch }).collect();
+        let printable: String = line
+            .chars()
+            .map(|ch| if ch == '\u{feff}' || (ch.is_control() && ch != '\t') { '\u{b7}' } else { ch })
+            .collect();
         let _ = writeln!(out, "    | {printable}\n    | {lead}{}", "^".repeat(carets));
     }
 }
@@ -198,9 +200,19 @@ fn near_miss<'a>(found: &str, words: impl IntoIterator<Item = &'a str>) -> Optio
     (near.0 <= limit).then_some(near.1)
 }
 
-/// Edit distance of two short words (insert, delete, replace; a swap of neighbours counts two).
+/// Edit distance of two short words: letters inserted, deleted, replaced, and neighbours swapped.
 fn distance(left: &str, right: &str) -> usize {
+    let left_letters: Vec<char> = left.chars().collect();
     let right: Vec<char> = right.chars().collect();
+    if left_letters.len() == right.len() {
+        let differing: Vec<_> = left_letters.iter().zip(&right).filter(|(from, to)| from != to).collect();
+        if let [(a, b), (c, d)] = differing.as_slice()
+            && a == d
+            && b == c
+        {
+            return 1;
+        }
+    }
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (index, from) in left.chars().enumerate() {
         let mut next = vec![index + 1];
@@ -244,6 +256,7 @@ mod tests {
         let words = ["encryption_algorithm", "hash_algorithm", "dh_group"];
         assert_eq!(near_miss("encrytion_algorithm", words), Some("encryption_algorithm"));
         assert_eq!(near_miss("dhgroup", words), Some("dh_group"));
+        assert_eq!(near_miss("mian", ["main", "aggressive"]), Some("main"));
         assert_eq!(near_miss("lifetime", words), None);
     }
 }

@@ -233,7 +233,9 @@ impl<'s> Args<'s> {
     /// `lifetime time` NUMBER unit: no SA can live for no time.
     pub fn lifetime(&mut self, diagnostics: &mut Diagnostics) -> Option<Duration> {
         if self.peek().is_some_and(|arg| arg.is_word("byte")) {
-            self.wrong("`time`: racoon has given up lifetimes by volume", diagnostics);
+            let message = "`lifetime byte` is not known any more: racoon has given up lifetimes by volume";
+            diagnostics.push(Diagnostic::error(self.name_span(), message).expected("`lifetime time`"));
+            self.give_up();
             return None;
         }
         self.choice(&[("time", ())], diagnostics)?;
@@ -301,14 +303,14 @@ impl<'s> Args<'s> {
             }
             return None;
         };
-        diagnostics.push(
-            Diagnostic::error(first.span, format!("unexpected {} behind `{name}`", first.quoted()))
-                .found(&first.text)
-                .expected("`;`"),
-        );
-        if first.kind != TokenKind::Word || rest.len() > MAX_LEFTOVER || self.body_taken {
+        let error = Diagnostic::error(first.span, format!("unexpected {} behind `{name}`", first.quoted()))
+            .found(&first.text)
+            .expected("`;`");
+        if first.kind != TokenKind::Word || !first.starts_line || rest.len() > MAX_LEFTOVER || self.body_taken {
+            diagnostics.push(error);
             return None;
         }
+        diagnostics.push(error.hint("is the `;` of the line above missing?"));
         let statement = self.statement;
         Some(Statement { name: first.clone(), args: rest.to_vec(), end: statement.end, body: statement.body.clone() })
     }

@@ -16,6 +16,8 @@ pub struct Arg {
     pub span: Span,
     /// As written; a string without its quotes.
     pub text: String,
+    /// Is it the first token of its line?
+    pub starts_line: bool,
 }
 
 impl Arg {

@@ -11,18 +11,32 @@ use super::token::{Token, TokenKind};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::span::{FileId, Span};
 
+/// Runs of ignored characters that are warned about one by one.
+const MAX_JUNK: usize = 50;
+
 /// Yields the tokens of one text; the last one is [`TokenKind::End`], for ever.
 pub struct Lexer<'a> {
     file: FileId,
     text: &'a str,
     chars: Peekable<CharIndices<'a>>,
     said_carriage_return: bool,
+    /// Runs of ignored characters so far.
+    junk: usize,
+    /// Has no token of this line been seen yet?
+    at_line_start: bool,
 }
 
 impl<'a> Lexer<'a> {
     /// Reads `text`, which is that of `file`.
     pub fn new(file: FileId, text: &'a str) -> Self {
-        Self { file, text, chars: text.char_indices().peekable(), said_carriage_return: false }
+        Self {
+            file,
+            text,
+            chars: text.char_indices().peekable(),
+            said_carriage_return: false,
+            junk: 0,
+            at_line_start: true,
+        }
     }
 
     /// The next token.
@@ -32,7 +46,11 @@ impl<'a> Lexer<'a> {
                 return self.token(TokenKind::End, self.text.len()..self.text.len());
             };
             let kind = match ch {
-                ' ' | '\t' | '\n' | '\x0c' => continue,
+                '\n' => {
+                    self.at_line_start = true;
+                    continue;
+                }
+                ' ' | '\t' | '\x0c' => continue,
                 '\r' => {
                     self.carriage_return(start, diagnostics);
                     continue;
@@ -73,7 +91,9 @@ impl<'a> Lexer<'a> {
                     .hint("strings end at the next `\"`; there are no escapes"),
             );
         }
-        let token = Token { kind: TokenKind::Str, span: self.span(start..(end + 1).min(self.text.len())), text };
+        let starts_line = std::mem::take(&mut self.at_line_start);
+        let span = self.span(start..(end + 1).min(self.text.len()));
+        let token = Token { kind: TokenKind::Str, span, text, starts_line };
         if let Some(bad) = text.chars().find(|ch| *ch == '\u{fffd}' || *ch == '\0') {
             let what = if bad == '\0' { "a NUL character" } else { "octets that are not UTF-8" };
             diagnostics.error(token.span, format!("this string holds {what}"));
@@ -92,16 +112,25 @@ impl<'a> Lexer<'a> {
         } else if first == '\u{feff}' && start == 0 {
             diagnostics.warning(span, "a byte order mark: racoon ignores it, and so does xfrmd");
         } else {
-            let shown: String = text.chars().take(20).collect();
-            diagnostics.push(
-                Diagnostic::warning(
-                    span,
-                    format!("`{shown}` means nothing here: racoon ignores it, and so does xfrmd"),
-                )
+            self.warn_of_junk(span, text, diagnostics);
+        }
+    }
+
+    fn warn_of_junk(&mut self, span: Span, text: &str, diagnostics: &mut Diagnostics) {
+        self.junk += 1;
+        if self.junk == MAX_JUNK {
+            diagnostics
+                .warning(span, "characters that mean nothing: racoon ignores them, and so does xfrmd; not said again");
+        }
+        if self.junk >= MAX_JUNK {
+            return;
+        }
+        let shown: String = text.chars().take(20).collect();
+        diagnostics.push(
+            Diagnostic::warning(span, format!("`{shown}` means nothing here: racoon ignores it, and so does xfrmd"))
                 .found(shown)
                 .hint("remove it"),
-            );
-        }
+        );
     }
 
     /// Said once a file: every line would have one.
@@ -118,8 +147,9 @@ impl<'a> Lexer<'a> {
         self.chars.peek().map_or(self.text.len(), |&(at, _)| at)
     }
 
-    fn token(&self, kind: TokenKind, range: std::ops::Range<usize>) -> Token<'a> {
-        Token { kind, text: self.text.get(range.clone()).unwrap_or(""), span: self.span(range) }
+    fn token(&mut self, kind: TokenKind, range: std::ops::Range<usize>) -> Token<'a> {
+        let starts_line = std::mem::take(&mut self.at_line_start);
+        Token { kind, text: self.text.get(range.clone()).unwrap_or(""), span: self.span(range), starts_line }
     }
 
     fn span(&self, range: std::ops::Range<usize>) -> Span {

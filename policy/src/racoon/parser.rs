@@ -128,7 +128,8 @@ impl<'a> Parser<'a, '_> {
         self.close(open);
     }
 
-    /// Something that starts no statement: one error, then on behind the next `;` or block.
+    /// Something that starts no statement: one error, then on behind the next `;` or block, or at
+    /// the next line that starts with a word.
     fn skip_garbage(&mut self) {
         let token = self.token;
         let mut error = Diagnostic::error(token.span, format!("{} starts no statement", arg(token).quoted()))
@@ -141,6 +142,7 @@ impl<'a> Parser<'a, '_> {
         loop {
             match self.token.kind {
                 TokenKind::End | TokenKind::CloseBrace => return,
+                TokenKind::Word if self.token.starts_line => return,
                 TokenKind::Semicolon => {
                     self.bump();
                     return;
@@ -160,5 +162,5 @@ impl<'a> Parser<'a, '_> {
 }
 
 fn arg(token: Token<'_>) -> Arg {
-    Arg { kind: token.kind, span: token.span, text: token.text.to_owned() }
+    Arg { kind: token.kind, span: token.span, text: token.text.to_owned(), starts_line: token.starts_line }
 }

@@ -36,4 +36,6 @@ pub struct Token<'a> {
     pub span: Span,
     /// Its text; for a string, without the quotes.
     pub text: &'a str,
+    /// Is it the first token of its line?
+    pub starts_line: bool,
 }

@@ -132,11 +132,12 @@ impl Resolver<'_> {
 struct Seen(HashMap<String, Span>);
 
 impl Seen {
-    /// Notes `args`. Was there one before? Then it is an error if it `must_be_single`, else a warning: the last counts.
-    fn note(&mut self, args: &mut Args<'_>, must_be_single: bool, diagnostics: &mut Diagnostics) {
+    /// Notes `args`. Was there one before? Then it is an error if it `must_be_single`, and `args` is not to be read;
+    /// else a warning: the last counts.
+    fn note(&mut self, args: &mut Args<'_>, must_be_single: bool, diagnostics: &mut Diagnostics) -> bool {
         let name = args.name();
         if self.0.insert(name.to_owned(), args.name_span()).is_none() {
-            return;
+            return true;
         }
         if must_be_single {
             diagnostics.error(args.name_span(), format!("`{name}` is given twice in this block"));
@@ -144,6 +145,7 @@ impl Seen {
         } else {
             diagnostics.warning(args.name_span(), format!("`{name}` is given again: this one counts"));
         }
+        !must_be_single
     }
 
     /// Notes a directive that adds to the ones before.

@@ -135,7 +135,12 @@ impl Draft {
 impl Resolver<'_> {
     /// remote := `remote` peer [ `inherit` peer ] ( `{` directive* `}` | `;` )
     pub(super) fn remote(&mut self, args: &mut Args<'_>) {
-        let Some((key, span)) = self.peer(args) else { return };
+        let Some((key, span)) = self.peer(args) else {
+            // The block is read even if its header is wrong: all errors at once.
+            let body = args.statement.body.as_deref().unwrap_or_default();
+            self.remote_body(&Key::Name(String::new()), &mut Draft::new(), body);
+            return;
+        };
         let mut draft = Draft::new();
         if args.bump_word("inherit") {
             let Some(parent) = self.parent(&key, args) else { return };
@@ -291,8 +296,8 @@ impl Resolver<'_> {
         let inherits_ids = name == "peers_identifier" && !seen.has(name) && !draft.remote.peers_identifiers.is_empty();
         if REPEATABLE.contains(&name) {
             seen.note_repeatable(name, args.name_span());
-        } else {
-            seen.note(args, SINGLE.contains(&name), self.diagnostics);
+        } else if !seen.note(args, SINGLE.contains(&name), self.diagnostics) {
+            return;
         }
         if inherits_ids {
             self.diagnostics
