@@ -464,7 +464,10 @@ impl Resolver<'_> {
             &[("main", Some(ExchangeMode::Main)), ("aggressive", Some(ExchangeMode::Aggressive)), ("base", None)];
         let whole = args.statement.args.iter().map(|arg| arg.span).reduce(Span::to).unwrap_or(args.name_span());
         let mut written = Vec::new();
-        while let Some(span) = args.peek().map(|arg| arg.span) {
+        let is_mode = |text: &str| MODES.iter().any(|(word, _)| *word == text);
+        // A line that starts with another word is the next statement, its `;` being forgotten.
+        while let Some(arg) = args.peek().filter(|arg| !arg.starts_line || is_mode(&arg.text)) {
+            let span = arg.span;
             let Some(mode) = args.choice(MODES, self.diagnostics) else { return };
             if mode.is_none() {
                 self.diagnostics.error(span, "base mode is not supported yet");
