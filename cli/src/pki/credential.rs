@@ -1,43 +1,34 @@
 //! Our own certificate, and signing with its key.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ike::config::{Credential, KeyHandle};
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::{Padding, Rsa};
 use openssl::x509::X509;
 use policy::model::remote::CertificateFiles;
 
+use super::leaf;
 use super::load::{self, GOOD_RSA_BITS, LoadError};
+use crate::signer::Signer;
 
 /// Private keys by handle. They never leave it: it signs.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct KeyRing {
-    keys: Vec<(PathBuf, Rsa<Private>)>,
-}
-
-impl fmt::Debug for KeyRing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|(path, key)| (path, key.size() * 8))).finish()
-    }
+    keys: Vec<(PathBuf, Signer)>,
 }
 
 impl KeyRing {
     /// Signs `octets` as IKEv1 wants it: PKCS#1 v1.5 block type 1 around the octets as they are, no DigestInfo
-    /// (RFC 2409 §5.1). OpenSSL blinds the operation. The signature is as long as the modulus.
+    /// (RFC 2409 §5.1). The signature is as long as the modulus.
     ///
     /// # Errors
     /// In words: an unknown handle, too many octets for the key, or OpenSSL's failure.
     pub fn sign(&self, handle: KeyHandle, octets: &[u8]) -> Result<Vec<u8>, String> {
-        let index = usize::try_from(handle.0).map_err(|error| error.to_string())?;
-        let (_, key) = self.keys.get(index).ok_or_else(|| format!("there is no private key number {}", handle.0))?;
-        let mut signature = vec![0; key.size() as usize];
-        let length = key
-            .private_encrypt(octets, &mut signature, Padding::PKCS1)
-            .map_err(|error| format!("signing failed: {error}"))?;
-        signature.truncate(length);
-        Ok(signature)
+        let signer = self.signer(handle).ok_or_else(|| format!("there is no private key number {}", handle.0))?;
+        signer.sign_unprefixed(octets).map_err(|error| error.to_string())
+    }
+
+    fn signer(&self, handle: KeyHandle) -> Option<&Signer> {
+        self.keys.get(usize::try_from(handle.0).ok()?).map(|(_, signer)| signer)
     }
 
     /// Number of keys.
@@ -79,8 +70,8 @@ impl KeyRing {
             Some(index) => index,
             None => {
                 let key = load::private_key(path)?;
-                let bits = key.size() * 8;
-                if bits < GOOD_RSA_BITS {
+                let bits = key.public_key().modulus.len() * 8;
+                if bits < GOOD_RSA_BITS as usize {
                     warnings.push(format!(
                         "private key {} has only {bits} bits: use at least {GOOD_RSA_BITS}",
                         path.display()
@@ -94,14 +85,11 @@ impl KeyRing {
     }
 
     fn check_pair(&self, handle: KeyHandle, leaf: &X509, key: &Path, certificate: &Path) -> Result<(), LoadError> {
-        let library = |error| LoadError::Library { path: key.to_owned(), error };
-        let ours = self.keys.get(handle.0 as usize).map(|(_, key)| PKey::from_rsa(key.clone())).transpose();
-        let theirs = leaf.public_key().map_err(library)?;
-        if theirs.id() != openssl::pkey::Id::RSA {
+        let Ok(theirs) = leaf::rsa_key(leaf) else {
             return Err(LoadError::NotRsa { path: certificate.to_owned() });
-        }
-        match ours.map_err(library)? {
-            Some(ours) if ours.public_eq(&theirs) => Ok(()),
+        };
+        match self.signer(handle) {
+            Some(signer) if signer.public_key() == theirs => Ok(()),
             _ => Err(LoadError::Mismatch { key: key.to_owned(), certificate: certificate.to_owned() }),
         }
     }

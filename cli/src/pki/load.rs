@@ -5,13 +5,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use openssl::pkey::{Id, PKey, Private};
-use openssl::rsa::Rsa;
+use ike::identity::dn::NameError;
 use openssl::x509::X509;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use ike::identity::dn::NameError;
+use crate::signer::{Signer, SignerError};
 
 /// Longest file that is read whole, in octets.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -90,31 +89,19 @@ pub enum LoadError {
         /// Which.
         path: PathBuf,
     },
-    /// No private key in it.
-    #[error("private key file {} holds no private key in PEM", path.display())]
-    NoKey {
+    /// Nothing to sign with.
+    #[error("private key file {}: {error}", path.display())]
+    Key {
         /// Which.
         path: PathBuf,
+        /// Why.
+        error: SignerError,
     },
-    /// A key behind a passphrase.
-    #[error("private key file {} is encrypted: decrypt it with openssl pkey", path.display())]
-    Encrypted {
-        /// Which.
-        path: PathBuf,
-    },
-    /// Not RSA.
+    /// A certificate for another kind of key.
     #[error("{} holds a key that is not RSA: only RSA signatures are supported", path.display())]
     NotRsa {
         /// Which.
         path: PathBuf,
-    },
-    /// Too few bits.
-    #[error("{} holds an RSA key of {bits} bits: at least {MIN_RSA_BITS} are required", path.display())]
-    WeakKey {
-        /// Which.
-        path: PathBuf,
-        /// Its size.
-        bits: u32,
     },
     /// Key and certificate do not belong together.
     #[error("private key {} does not belong to certificate {}", key.display(), certificate.display())]
@@ -196,26 +183,9 @@ pub fn certificates(path: &Path) -> Result<Vec<X509>, LoadError> {
 ///
 /// # Errors
 /// [`LoadError`] naming the file.
-pub fn private_key(path: &Path) -> Result<Rsa<Private>, LoadError> {
+pub fn private_key(path: &Path) -> Result<Signer, LoadError> {
     let pem = read_private("private key", path)?;
-    let mut asked = false;
-    let parsed = PKey::private_key_from_pem_callback(&pem, |_| {
-        // A passphrase is wanted; a daemon has nobody to ask.
-        asked = true;
-        Ok(0)
-    });
-    let key = match parsed {
-        Ok(key) => key,
-        Err(_) if asked => return Err(LoadError::Encrypted { path: path.to_owned() }),
-        Err(_) => return Err(LoadError::NoKey { path: path.to_owned() }),
-    };
-    if key.id() != Id::RSA {
-        return Err(LoadError::NotRsa { path: path.to_owned() });
-    }
-    if key.bits() < MIN_RSA_BITS {
-        return Err(LoadError::WeakKey { path: path.to_owned(), bits: key.bits() });
-    }
-    key.rsa().map_err(|error| LoadError::Library { path: path.to_owned(), error })
+    Signer::from_pem(&pem).map_err(|error| LoadError::Key { path: path.to_owned(), error })
 }
 
 fn open(what: &'static str, path: &Path) -> Result<(File, fs::Metadata), LoadError> {
