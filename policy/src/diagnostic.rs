@@ -126,7 +126,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Adds a finding; beyond [`MAX_ERRORS`] errors are only counted.
+    /// Adds a finding; beyond 200 errors they are only counted.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if diagnostic.is_error() {
             self.errors += 1;

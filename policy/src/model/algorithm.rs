@@ -88,15 +88,11 @@ impl Cipher {
         use Strength::{Broken, Strong, Weak};
         match self {
             Self::Des => row("des", "des-cbc", (Some(1), 2), "cbc(des)", (&[64], false, 8), Broken, false),
-            Self::TripleDes => {
-                row("3des", "3des-cbc", (Some(5), 3), "cbc(des3_ede)", (&[192], false, 8), Weak, true)
-            }
+            Self::TripleDes => row("3des", "3des-cbc", (Some(5), 3), "cbc(des3_ede)", (&[192], false, 8), Weak, true),
             Self::Blowfish => {
                 row("blowfish", "blowfish-cbc", (Some(3), 7), "cbc(blowfish)", (&[448, 128], true, 8), Broken, false)
             }
-            Self::Cast128 => {
-                row("cast128", "cast128-cbc", (Some(6), 6), "cbc(cast5)", (&[128], true, 8), Weak, false)
-            }
+            Self::Cast128 => row("cast128", "cast128-cbc", (Some(6), 6), "cbc(cast5)", (&[128], true, 8), Weak, false),
             Self::Aes => row("aes", "aes-cbc", (Some(7), 12), "cbc(aes)", (&[128, 192, 256], true, 16), Strong, true),
             Self::Twofish => {
                 row("twofish", "twofish-cbc", (Some(65005), 253), "cbc(twofish)", (&[128, 256], true, 16), Weak, false)
@@ -162,7 +158,7 @@ pub enum Hash {
     Sha512,
 }
 
-/// Facts about a [`Hash`] and the HMAC made of it.
+/// Facts about a [`enum@Hash`] and the HMAC made of it.
 #[derive(Clone, Copy, Debug)]
 pub struct HashFacts {
     /// racoon.conf's spelling of the hash.
