@@ -214,11 +214,7 @@ impl Judge {
         let addresses = if remote.verify_identifier { AddressMismatch::Fatal } else { AddressMismatch::Warned };
         binding::check(leaf, &parsed, &request.identity, addresses, &mut notes.warnings)?;
 
-        let shown =
-            std::iter::once(leaf).chain(&presented.others).chain(anchors.iter().map(|anchor| &anchor.certificate));
-        let mut hashes: Vec<u32> = shown.map(|certificate| certificate.issuer_name_hash()).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
+        let hashes = issuer_hashes(presented, anchors);
         let crls = self.trust.crls(&hashes, &mut notes.consulted, &mut notes.warnings);
         let trusted = anchors.iter().map(|anchor| anchor.certificate.clone());
         let tolerate = tolerated(presented.source, self.settings.stale_crl);
@@ -345,6 +341,26 @@ fn find_issuer(presented: &Presented, anchors: &[Anchor]) -> Option<[u8; 32]> {
     }
     let mut shown = presented.others.iter().chain([leaf]);
     shown.find(|candidate| issuer::signed_by(leaf, candidate)).and_then(|found| issuer::key_id(found).ok())
+}
+
+/// Hashes of the names whose CRLs a path can need: issuers of what was shown, and of the anchors these lead to. The
+/// system's default file holds a hundred others.
+fn issuer_hashes(presented: &Presented, anchors: &[Anchor]) -> Vec<u32> {
+    let mut hashes: Vec<u32> =
+        std::iter::once(&presented.leaf).chain(&presented.others).map(|shown| shown.issuer_name_hash()).collect();
+    let mut next = 0;
+    while let Some(&hash) = hashes.get(next) {
+        next += 1;
+        for anchor in anchors.iter().filter(|anchor| anchor.certificate.subject_name_hash() == hash) {
+            let above = anchor.certificate.issuer_name_hash();
+            if !hashes.contains(&above) {
+                hashes.push(above);
+            }
+        }
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
 }
 
 /// Identifiers along a path; the anchor is left out, unless it is the leaf itself.

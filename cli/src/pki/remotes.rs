@@ -98,3 +98,6 @@ fn my_identity(remote: &Remote, credential: Option<&Credential>) -> Result<Optio
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,3 +185,83 @@ fn first_certificate(path: &Path) -> Result<X509, IssuerError> {
         .or_else(|_| X509::from_der(&octets))
         .map_err(|_| IssuerError::NoCertificate { path: path.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use openssl::asn1::Asn1Time;
+    use openssl::bn::BigNum;
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::{PKey, Private};
+    use openssl::rsa::Rsa;
+    use openssl::x509::{X509Builder, X509NameBuilder};
+
+    use super::super::deny_list::{DeniedIssuer, DenyEntry};
+    use super::*;
+
+    fn key() -> PKey<Private> {
+        PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap()
+    }
+
+    fn certificate(serial: &BigNum, key: &PKey<Private>) -> X509 {
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_text("CN", "CA").unwrap();
+        let name = name.build();
+        let mut builder = X509Builder::new().unwrap();
+        builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+        builder.set_subject_name(&name).unwrap();
+        builder.set_issuer_name(&name).unwrap();
+        builder.set_not_before(&Asn1Time::from_unix(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(9).unwrap()).unwrap();
+        builder.set_pubkey(key).unwrap();
+        builder.sign(key, MessageDigest::sha256()).unwrap();
+        builder.build()
+    }
+
+    #[test]
+    fn serials_of_any_length() {
+        let key = key();
+        let long = BigNum::from_slice(&[0xff; 20]).unwrap();
+        assert_eq!(serial_of(&certificate(&long, &key)), [0xff; 20]);
+        assert_eq!(serial_of(&certificate(&BigNum::from_u32(0).unwrap(), &key)), Vec::<u8>::new());
+        let mut negative = BigNum::from_u32(128).unwrap();
+        negative.set_negative(true);
+        assert_eq!(serial_of(&certificate(&negative, &key)), [0x80]);
+    }
+
+    #[test]
+    fn issuers_are_told_apart_by_key_not_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (key(), key());
+        let serial = BigNum::from_u32(1).unwrap();
+        let (one, two) = (certificate(&serial, &one), certificate(&serial, &two));
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, one.to_pem().unwrap()).unwrap();
+        let issuer = Issuer::from_file(&path).unwrap();
+        assert_eq!(issuer, Issuer { key: key_id(&one).unwrap(), name: "/CN=CA".to_owned() });
+        assert_eq!(issuer_among(&certificate_in(&path).unwrap(), [&two, &one]), Some(issuer));
+        assert_eq!(issuer_among(&one, [&two]), None);
+        fs::write(&path, "nothing").unwrap();
+        assert!(matches!(Issuer::from_file(&path), Err(IssuerError::NoCertificate { .. })));
+        assert!(matches!(certificate_in(&folder.path().join("gone")), Err(IssuerError::Io { .. })));
+    }
+
+    #[test]
+    fn candidates_of_a_bare_serial() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut list = DenyList::open(folder.path().join("revoked")).unwrap();
+        for (key, serial, name) in [([1; 32], 5, "/CN=One"), ([2; 32], 5, "/CN=Two"), ([3; 32], 6, "/CN=Three")] {
+            let entry = DenyEntry {
+                issuer: DeniedIssuer::Key(key),
+                serial: vec![serial],
+                time: 0,
+                source: "test".to_owned(),
+                issuer_name: name.to_owned(),
+            };
+            list.add(entry).unwrap();
+        }
+        let found = issuers_of_serial(&[5], None, Some(&list)).unwrap();
+        let expected = [([1; 32], "/CN=One"), ([2; 32], "/CN=Two")];
+        assert_eq!(found, expected.map(|(key, name)| Issuer { key, name: name.to_owned() }));
+        assert_eq!(issuers_of_serial(&[7], None, Some(&list)).unwrap(), []);
+    }
+}
