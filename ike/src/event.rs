@@ -453,4 +453,11 @@ pub enum Command {
         /// Leaf or intermediate.
         certificate: CertificateId,
     },
+    /// Let verdicts of the judge count again for certificates revoked while we run.
+    Unrevoke {
+        /// The serial.
+        serial: Vec<u8>,
+        /// The issuer's key; `None` is every issuer.
+        issuer_key: Option<[u8; 32]>,
+    },
 }

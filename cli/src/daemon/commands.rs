@@ -89,7 +89,7 @@ impl Commands {
                 Err(error) => Response::failed(Exit::NotSo, error),
             },
             Request::Revoke(which) => self.revoke(&which, driver).unwrap_or_else(|response| response),
-            Request::Unrevoke(which) => self.unrevoke(&which).unwrap_or_else(|response| response),
+            Request::Unrevoke(which) => self.unrevoke(&which, driver).unwrap_or_else(|response| response),
         };
         // A client that did not wait for the answer has none.
         let _gone = call.reply.send(response);
@@ -179,7 +179,7 @@ impl Commands {
             }
             Err(error) => {
                 let text = error.to_string();
-                text.lines().for_each(logging::error);
+                error.lines().into_iter().for_each(|(level, line)| logging::log(level, None, line));
                 logging::error("config reload failed");
                 Err(format!("config reload failed, the old configuration stays in force:\n{text}"))
             }
@@ -226,11 +226,14 @@ impl Commands {
         Ok(Response::done(&report))
     }
 
-    fn unrevoke(&self, which: &CertificateRef) -> Result<Response, Response> {
+    fn unrevoke(&self, which: &CertificateRef, driver: &mut Driver) -> Result<Response, Response> {
         let order = order(which)?;
         let key = order.issuer.as_ref().map(|issuer| issuer.key);
         match with_list(&self.deny_list, |list| revoke::unrevoke(&order.serial, key, list)) {
-            Ok(removed) => Ok(Response::done(&removed)),
+            Ok(removed) => {
+                driver.handle(Input::Command(Command::Unrevoke { serial: order.serial, issuer_key: key }));
+                Ok(Response::done(&removed))
+            }
             Err(error) => Err(Response::failed(Exit::NotSo, error.to_string())),
         }
     }

@@ -86,18 +86,33 @@ impl Driver {
     pub fn handle(&mut self, input: Input) {
         self.inputs.push_back(input);
         while let Some(input) = self.inputs.pop_front() {
+            let acquired = match &input {
+                Input::Acquire(acquire) => Some(acquire.policy_index),
+                _ => None,
+            };
             self.endpoint.handle(clock::now(), input);
-            loop {
-                match self.endpoint.poll() {
-                    Output::WakeAt(when) => {
-                        self.wake_at = when;
-                        break;
-                    }
-                    output => self.carry_out(output),
-                }
+            let outputs = self.drain();
+            // Nothing to be done: an SA is there, or on its way. In the first case the kernel need not hold the packet.
+            if let (Some(policy_index), 0) = (acquired, outputs) {
+                self.kernel.release_held(policy_index);
             }
         }
         self.kernel.flush();
+    }
+
+    /// Carries out what the core wants; tells how much that was.
+    fn drain(&mut self) -> usize {
+        let mut outputs = 0;
+        loop {
+            match self.endpoint.poll() {
+                Output::WakeAt(when) => {
+                    self.wake_at = when;
+                    return outputs;
+                }
+                output => self.carry_out(output),
+            }
+            outputs += 1;
+        }
     }
 
     fn carry_out(&mut self, output: Output) {

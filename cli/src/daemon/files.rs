@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ike::config::Config;
+use ike::report::Level;
 use openssl::x509::X509;
-use policy::diagnostic::{Diagnostic, Severity};
+use policy::diagnostic::{Diagnostic, render_all};
 use policy::model::daemon::DaemonConfig;
 use policy::racoon;
 use policy::racoon::include::Loader;
 use policy::racoon::print::Printed;
+use policy::span::Sources;
 
 use crate::pki::load;
 use crate::pki::remotes;
@@ -48,8 +50,8 @@ pub enum LoadError {
         /// Why.
         error: io::Error,
     },
-    /// Its text has errors.
-    Text(String),
+    /// Its text has errors: what was found, each with its level, and a closing line.
+    Text(Vec<(Level, String)>),
     /// Files it names cannot be used.
     Files(Vec<load::LoadError>),
 }
@@ -60,13 +62,24 @@ impl fmt::Display for LoadError {
             Self::Unreadable { path, error } => {
                 write!(f, "{}: {error} (another configuration is named with -f)", path.display())
             }
-            Self::Text(text) => f.write_str(text),
+            Self::Text(findings) => findings.iter().try_for_each(|(_, text)| writeln!(f, "{}", text.trim_end())),
             Self::Files(errors) => errors.iter().try_for_each(|error| writeln!(f, "{error}")),
         }
     }
 }
 
 impl std::error::Error for LoadError {}
+
+impl LoadError {
+    /// Its lines, each with the level it is logged at.
+    pub fn lines(&self) -> Vec<(Level, String)> {
+        let split = |level: Level, text: &str| text.lines().map(|line| (level, line.to_owned())).collect::<Vec<_>>();
+        match self {
+            Self::Text(findings) => findings.iter().flat_map(|(level, text)| split(*level, text)).collect(),
+            _ => split(Level::Error, &self.to_string()),
+        }
+    }
+}
 
 /// Reads the configuration and every file it names. `isakmp_port` is the one our own negotiations start from.
 ///
@@ -94,18 +107,22 @@ pub fn trust_anchors(path: &Path) -> Vec<KnownIssuer> {
 fn parse(path: &Path) -> Result<(DaemonConfig, Vec<String>), LoadError> {
     let text = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
     let loaded = racoon::load(&path.display().to_string(), &text, &mut Globs);
-    let rendered = loaded.render();
     match loaded.config {
-        Some(config) => Ok((config, rendered.lines().map(str::to_owned).collect())),
-        None => Err(LoadError::Text(summed_up(rendered, &loaded.diagnostics))),
+        Some(config) => {
+            let rendered = render_all(&loaded.diagnostics, &loaded.sources);
+            Ok((config, rendered.lines().map(str::to_owned).collect()))
+        }
+        None => Err(LoadError::Text(findings(&loaded.diagnostics, &loaded.sources))),
     }
 }
 
-/// racoon's closing line under the diagnostics.
-fn summed_up(mut rendered: String, diagnostics: &[Diagnostic]) -> String {
-    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
-    rendered.push_str(&format!("fatal parse failure ({errors} errors)"));
-    rendered
+/// Every finding, and racoon's closing line under them.
+fn findings(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<(Level, String)> {
+    let level = |diagnostic: &Diagnostic| if diagnostic.is_error() { Level::Error } else { Level::Warning };
+    let mut found: Vec<_> = diagnostics.iter().map(|one| (level(one), one.render(sources))).collect();
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    found.push((Level::Error, format!("fatal parse failure ({errors} errors)")));
+    found
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

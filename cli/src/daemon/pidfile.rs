@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where racoon keeps it, and what a relative `path pidfile` is below.
@@ -35,6 +35,8 @@ impl PidFile {
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path).map_err(named)?;
+        // The umask is for secrets; scripts of other users read this.
+        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(named)?;
         writeln!(file, "{}", std::process::id()).map_err(named)?;
         Ok(Self { path })
     }

@@ -1,6 +1,7 @@
 //! The loop: everything that can happen to the daemon, one thing after the other.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,6 +112,7 @@ impl Daemon {
         let signals = Signals::listen().map_err(system("listening for signals"))?;
         // Notices before the dump: what changes in between is heard.
         let events = Events::open()?;
+        create_run_dir(&args.places.run_dir()).map_err(system("run-time directory"))?;
         let mut kernel = Kernel::open(open_journal(&args.places.journal())?)?;
         let adopted = adopt(&mut kernel, &deny_list)?;
 
@@ -163,6 +165,7 @@ impl Daemon {
                 }
                 notices = self.events.next() => {
                     let notices = notices.map_err(RunError::Notices)?;
+                    self.take_datagrams(&notices);
                     for input in self.driver.kernel.notices(&notices) {
                         self.driver.handle(input);
                     }
@@ -183,6 +186,20 @@ impl Daemon {
                 }
             }
             self.commands.settle(&self.driver);
+        }
+    }
+
+    /// An acquire may be the answer to a packet that came right behind the last message of a quick mode: that message is
+    /// handled first, so that the child it completes is there and no second one is negotiated.
+    fn take_datagrams(&mut self, notices: &[Notice]) {
+        if !notices.iter().any(|notice| matches!(notice, Notice::Acquire(_))) {
+            return;
+        }
+        while let Ok(datagram) = self.datagrams.try_recv() {
+            self.driver.datagram(datagram);
+        }
+        for datagram in self.driver.sockets.waiting() {
+            self.driver.datagram(datagram);
         }
     }
 
@@ -215,6 +232,12 @@ impl Daemon {
         self.control.abort();
         logging::info(format_args!("racoon process {} shutdown", std::process::id()));
     }
+}
+
+/// Everybody may look into it; what is in it has modes of its own.
+fn create_run_dir(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
 }
 
 /// Our own packets pass every policy in clear: IKE cannot wait for the SAs it makes.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto, sockopt};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -16,6 +16,9 @@ use crate::logging;
 
 /// The largest UDP payload there can be.
 const LARGEST_DATAGRAM: usize = 65_535;
+
+/// Datagrams taken from one socket by [`Sockets::waiting`]: a flood must not starve the rest.
+const WAITING_PER_SOCKET: usize = 64;
 
 /// A datagram that arrived.
 #[derive(Debug)]
@@ -66,6 +69,23 @@ impl Sockets {
     /// The addresses that are open.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.open.keys().copied()
+    }
+
+    /// What has arrived and no reader has taken yet, some of it from each socket. What a peer sent before its first ESP
+    /// packet is here when that packet's consequences are: those must not be handled first.
+    pub fn waiting(&self) -> Vec<Datagram> {
+        let mut found = Vec::new();
+        let mut buffer = vec![0; LARGEST_DATAGRAM];
+        for (local, open) in &self.open {
+            for _ in 0..WAITING_PER_SOCKET {
+                let taken = rustix::net::recvfrom(&open.socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT);
+                let Ok((length, _, Some(peer))) = taken else { break };
+                let Ok(peer) = SocketAddr::try_from(peer) else { break };
+                let octets = buffer.get(..length).unwrap_or_default().to_vec();
+                found.push(Datagram { local: *local, peer, octets });
+            }
+        }
+        found
     }
 
     /// Sends at once or not at all: a full socket buffer is a lost datagram, which retransmission repairs.
@@ -198,6 +218,7 @@ mod tests {
         peer.send_to(b"question", free).unwrap();
         let datagram = arrived.recv().await.unwrap();
         assert_eq!((datagram.local, datagram.octets.as_slice()), (free, &b"question"[..]));
+        assert!(sockets.waiting().is_empty(), "taken by the reader");
         sockets.send(free, datagram.peer, b"answer").unwrap();
         let mut buffer = [0; 16];
         peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

@@ -26,8 +26,11 @@ use crate::revocation::serial;
 /// # Errors
 /// The kernel's refusal, above all for want of CAP_NET_ADMIN.
 pub fn sas(journal: &Path, now: u64) -> Result<Vec<SaReport>, Failure> {
+    // An SA may come or go meanwhile: its entry is there before it, or still there after it.
+    let mut journalled = entries(journal)?;
     let dump = Connection::open()?.dump_sas(None)?.entries;
-    let known = Known { owners: owners(&entries(journal)?), local: local_addresses()? };
+    journalled.extend(entries(journal)?);
+    let known = Known { owners: owners(&journalled), local: local_addresses()? };
     Ok(dump.iter().rev().filter(|sa| sa.name.spi != Spi(0)).map(|sa| sa_report(sa, &known, now)).collect())
 }
 

@@ -11,7 +11,9 @@ impl Endpoint {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Up { local, peer } => {
-                let under_way = self.by_peer.get(&peer).into_iter().flatten().next().is_some();
+                // A closed SA that still understands stragglers is none.
+                let is_closed = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| sa.closed);
+                let under_way = self.by_peer.get(&peer).into_iter().flatten().any(|id| !is_closed(id));
                 if !under_way {
                     self.initiate(local, peer, Vec::new(), None);
                 }
@@ -19,6 +21,9 @@ impl Endpoint {
             Command::Down { peer } => self.take_down(peer),
             Command::DownAll => self.take_down_all(),
             Command::Revoke { certificate } => self.revoke(certificate),
+            Command::Unrevoke { serial, issuer_key } => {
+                self.revoked.retain(|id| id.serial != serial || issuer_key.is_some_and(|key| id.issuer_key != key));
+            }
         }
     }
 
