@@ -10,14 +10,14 @@ use policy::model::sa::Spi;
 use thiserror::Error;
 use xfrm::batch::Refusal;
 use xfrm::model::notice::{Notice, Severity};
-use xfrm::model::policy::{PolicyKey, PolicyTarget};
+use xfrm::model::policy::{Policy, PolicyKey, PolicyTarget};
 use xfrm::model::sa::Sa;
 use xfrm::request::Request;
 use xfrm::socket::Connection;
 
 use super::mirror::Mirror;
 use super::registry::{Child, Registry};
-use super::{clock, lower};
+use super::{clock, lower, neighbour};
 use crate::logging;
 use crate::revocation::journal::writer::JournalWriter;
 use crate::revocation::journal::{JournalError, Record};
@@ -67,14 +67,49 @@ impl Kernel {
         let mut connection = Connection::open()?;
         let mut mirror = Mirror::default();
         mirror.replace(connection.dump_policies()?.entries);
-        Ok(Self {
+        let mut kernel = Self {
             connection,
             mirror,
             registry: Registry::default(),
             journal,
             removals: Vec::new(),
             counters: KernelCounters::default(),
-        })
+        };
+        kernel.except_neighbour_discovery();
+        Ok(kernel)
+    }
+
+    /// Keeps the exception for neighbour discovery in place while IPv6 policies need it: a script that flushes the SPD
+    /// takes it away.
+    fn except_neighbour_discovery(&mut self) {
+        if !self.mirror.policies().any(neighbour::swallows) {
+            return;
+        }
+        let stands = |bypass: &Policy| {
+            self.mirror.policies().any(|policy| policy.selector == bypass.selector && policy.place == bypass.place)
+        };
+        let missing: Vec<Request> = neighbour::bypasses()
+            .filter(|bypass| !stands(bypass))
+            .map(|bypass| Request::AddPolicy(Box::new(bypass)))
+            .collect();
+        for refusal in self.connection.execute(&missing).into_iter().filter_map(Result::err) {
+            if refusal.errno != libc::EEXIST {
+                let words = self.refused(&refusal);
+                logging::warning(format_args!("neighbour discovery may be held back by IPv6 policies: {words}"));
+            }
+        }
+    }
+
+    /// Takes the exception back.
+    fn end_exception(&mut self) {
+        let ours: Vec<Request> = self
+            .mirror
+            .policies()
+            .filter(|policy| neighbour::is_bypass(policy))
+            .map(|policy| Request::DeletePolicy(policy.key()))
+            .collect();
+        // One that is gone already is gone.
+        let _answers = self.connection.execute(&ours);
     }
 
     /// Takes over what an earlier life left: complete children for the core. Halves are removed, and so are those that
@@ -229,6 +264,7 @@ impl Kernel {
         let left: Vec<SaName> = self.registry.sas().map(|(name, _)| name).collect();
         self.removals.extend(left);
         self.flush();
+        self.end_exception();
     }
 
     /// Has the kernel send what it holds for a policy.
@@ -269,6 +305,9 @@ impl Kernel {
         }
         if compare {
             inputs.extend(self.resync());
+        }
+        if compare || notices.iter().any(is_about_policies) {
+            self.except_neighbour_discovery();
         }
         inputs
     }
@@ -351,4 +390,15 @@ impl Kernel {
     pub fn journal(&self) -> &JournalWriter {
         &self.journal
     }
+}
+
+/// May the SPD have lost or won something that the exception for neighbour discovery depends on?
+fn is_about_policies(notice: &Notice) -> bool {
+    matches!(
+        notice,
+        Notice::PolicyAdded { .. }
+            | Notice::PolicyDeleted { .. }
+            | Notice::PoliciesFlushed { .. }
+            | Notice::PolicyUpdated { .. }
+    )
 }

@@ -77,6 +77,11 @@ impl Mirror {
         self.policies.values().filter(|entry| is_ipsec(&entry.policy)).count()
     }
 
+    /// Every policy.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.values().map(|entry| &entry.policy)
+    }
+
     fn put(&mut self, policy: Policy) {
         if policy.place.is_socket() || policy.list != List::Main {
             return;

@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod listen;
 pub mod lower;
 pub mod mirror;
+pub mod neighbour;
 pub mod peers;
 pub mod pidfile;
 pub mod registry;
