@@ -19,7 +19,7 @@ use crate::control::{CertificateRef, Request, Response};
 use crate::exit_code::Exit;
 use crate::logging;
 use crate::report::{Counters, StatusReport, identity_text};
-use crate::revocation::deny_list::{DenyList, SharedDenyList};
+use crate::revocation::deny_list::{DeniedIssuer, DenyList, SharedDenyList};
 use crate::revocation::issuer::Issuer;
 use crate::revocation::revoke::{self, CutError, CutSa, Cutter, Order, RevokeError, Revoked};
 use crate::revocation::serial;
@@ -192,7 +192,7 @@ impl Commands {
         let outcome = with_list(&self.deny_list, |list| {
             revoke::revoke(&order, &known.issuers, list, &mut driver.kernel, clock::now().wall)
         });
-        let Revoked { certificates, mut report, .. } = match outcome {
+        let Revoked { certificates, issuer, mut report } = match outcome {
             Ok(revoked) => revoked,
             Err(error @ (RevokeError::Ambiguous { .. } | RevokeError::UnknownIssuer(_))) => {
                 return Err(Response::failed(Exit::Usage, error.to_string()));
@@ -200,18 +200,10 @@ impl Commands {
             Err(error) => return Err(Response::failed(Exit::NotSo, error.to_string())),
         };
         report.daemon = true;
-        // ISAKMP SAs without a child rest on certificates that the kernel knows nothing of.
-        let holds = |certificate: &CertificateId| {
-            certificate.serial == order.serial
-                && report.issuer_key.as_ref().is_none_or(|key| *key == serial::to_hex(&certificate.issuer_key))
+        let all = match issuer {
+            DeniedIssuer::Key(_) => certificates,
+            DeniedIssuer::Any => with_those_of_peers(certificates, &order.serial, driver),
         };
-        let mut all = certificates;
-        let statuses = driver.endpoint.peers(clock::now());
-        for certificate in statuses.iter().flat_map(peers::certificates).filter(|certificate| holds(certificate)) {
-            if !all.contains(certificate) {
-                all.push(certificate.clone());
-            }
-        }
         for certificate in all {
             driver.handle(Input::Command(Command::Revoke { certificate }));
         }
@@ -247,6 +239,18 @@ fn waiting_for((peer, asked_at, until): (IpAddr, u64, Duration)) -> Waiting {
 /// A panic while the list was held leaves it as the file has it: it is used on.
 fn with_list<T>(list: &SharedDenyList, act: impl FnOnce(&mut DenyList) -> T) -> T {
     act(&mut list.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Of a serial whose issuer is not known: ISAKMP SAs without a child rest on certificates that the kernel's side has
+/// never heard of.
+fn with_those_of_peers(mut all: Vec<CertificateId>, serial: &[u8], driver: &Driver) -> Vec<CertificateId> {
+    let statuses = driver.endpoint.peers(clock::now());
+    for certificate in statuses.iter().flat_map(peers::certificates).filter(|one| one.serial == serial) {
+        if !all.contains(certificate) {
+            all.push(certificate.clone());
+        }
+    }
+    all
 }
 
 fn down(name: Option<&str>, driver: &mut Driver) -> Response {
