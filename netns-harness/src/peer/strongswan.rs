@@ -175,6 +175,27 @@ fn launch(host: &Rc<Host>) -> Result<Process> {
     host.spawn("charon-out", command)
 }
 
+/// Policies that let neighbour solicitations and advertisements pass, as the setkey script has them; an ICMPv6 type is
+/// written as the upper octet of a port.
+const NEIGHBOURS: &str = "  neighbours {
+    remote_addrs = ::1
+    children {
+      solicitation {
+        local_ts = ::/0[ipv6-icmp/34560]
+        remote_ts = ::/0[ipv6-icmp/34560]
+        mode = pass
+        start_action = trap
+      }
+      advertisement {
+        local_ts = ::/0[ipv6-icmp/34816]
+        remote_ts = ::/0[ipv6-icmp/34816]
+        mode = pass
+        start_action = trap
+      }
+    }
+  }
+";
+
 /// The swanctl.conf of a tunnel.
 pub fn swanctl_conf(tunnel: &Tunnel) -> String {
     let Tunnel { local, remote, .. } = tunnel;
@@ -191,9 +212,10 @@ pub fn swanctl_conf(tunnel: &Tunnel) -> String {
     let (reauth, over) = soft_and_over(tunnel.phase1_life);
     let (rekey, _) = soft_and_over(tunnel.phase2_life);
     let life = tunnel.phase2_life.as_secs();
+    let shunts = if local.is_ipv6() && tunnel.mode == Mode::Transport { NEIGHBOURS } else { "" };
     format!(
         "connections {{
-  net {{
+{shunts}  net {{
     version = 1
     local_addrs = {local}
     remote_addrs = {remote}
