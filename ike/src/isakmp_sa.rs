@@ -44,6 +44,8 @@ pub(crate) struct IsakmpSa {
     /// Deleted by us or by the peer. For a moment it still opens the informationals that were under way: a DELETE of
     /// a child may be overtaken by the DELETE of the ISAKMP SA that was sent behind it.
     pub(crate) closed: bool,
+    /// INITIAL-CONTACT was obeyed: it may come in MM5 and once more behind it.
+    pub(crate) contacted: bool,
 }
 
 impl IsakmpSa {
@@ -62,6 +64,7 @@ impl IsakmpSa {
             last_heard: established,
             retiring: false,
             closed: false,
+            contacted: false,
         }
     }
 

@@ -134,7 +134,8 @@ impl Endpoint {
     /// INITIAL-CONTACT: the peer holds nothing that is older than this main mode. Only SAs of the same authenticated
     /// identity go, whatever address they are with (RFC 2407 §4.6.3.3).
     pub(super) fn drop_stale(&mut self, id: Phase1Id) {
-        let Some(sa) = self.sas.get(&id) else { return };
+        let Some(sa) = self.sas.get_mut(&id).filter(|sa| !sa.contacted) else { return };
+        sa.contacted = true;
         let (path, began) = (sa.facts.path, sa.began);
         let identity = sa.facts.owner.identity.clone();
         self.cx.report(Level::Info, path.peer, Event::InitialContact);
