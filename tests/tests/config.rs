@@ -85,7 +85,7 @@ fn assert_weak_lines_are_named(name: &str, loaded: &Loaded) {
 
 #[test]
 fn the_seeds_configurations_run() {
-    for name in names("seeds", ".conf").iter().filter(|name| *name != "lartc-psk.conf") {
+    for name in names("seeds", ".conf").iter() {
         let loaded = load("seeds", name);
         assert!(loaded.config.is_some(), "{}", loaded.render());
         assert_weak_lines_are_named(name, &loaded);
@@ -94,15 +94,15 @@ fn the_seeds_configurations_run() {
 }
 
 #[test]
-fn the_seeds_psk_configuration_is_refused_for_its_pfs_group_alone() {
+fn the_oldest_pfs_group_is_replaced_with_a_warning() {
     let loaded = load("seeds", "lartc-psk.conf");
-    assert!(loaded.config.is_none());
-    let errors: Vec<_> = loaded.diagnostics.iter().filter(|found| found.is_error()).collect();
-    assert_eq!(errors.len(), 1, "{}", loaded.render());
-    let shown = errors[0].render(&loaded.sources);
-    assert!(shown.starts_with("lartc-psk.conf:26:13: error: modp768 (group 1) is broken and refused"), "{shown}");
-    assert!(shown.contains("hint:"), "{shown}");
-    assert_weak_lines_are_named("lartc-psk.conf", &loaded);
+    let config = loaded.config.as_ref().expect("it runs");
+    assert_eq!(config.sainfos[0].pfs_group, Some(policy::model::algorithm::Group::Modp1024));
+    let shown = loaded.render();
+    assert!(
+        shown.contains("lartc-psk.conf:26:13: warning: modp768 (group 1) is broken and never negotiated"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn valid_configurations_resolve() {
 #[test]
 fn a_printed_configuration_reads_back_as_the_same() {
     for folder_name in ["valid", "seeds"] {
-        for name in names(folder_name, ".conf").iter().filter(|name| *name != "lartc-psk.conf") {
+        for name in names(folder_name, ".conf").iter() {
             let config = load(folder_name, name).config.expect("valid");
             let printed = Printed(&config).to_string();
             let again = racoon::load("printed.conf", printed.as_bytes(), &mut NoFiles);

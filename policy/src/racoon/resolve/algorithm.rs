@@ -205,6 +205,29 @@ impl Resolver<'_> {
 
     /// group := `modpN` | NUMBER
     pub(super) fn group(&mut self, args: &mut Args<'_>) -> Option<Group> {
+        let (group, span) = self.named_group(args)?;
+        let name = group_words(group);
+        self.judge(&name, group.strength(), true, group_reason(group), span).then_some(group)
+    }
+
+    /// As [`Self::group`], for PFS: the oldest how-tos say `pfs_group 1`, and their files must still run. What group 1
+    /// was meant to add is lost on anybody who can compute it, so the next group takes its place.
+    pub(super) fn pfs_group(&mut self, args: &mut Args<'_>) -> Option<Group> {
+        let (group, span) = self.named_group(args)?;
+        if group != Group::Modp768 {
+            return self.judge(&group_words(group), group.strength(), true, group_reason(group), span).then_some(group);
+        }
+        let instead = Group::Modp1024;
+        let message = format!(
+            "{} is broken and never negotiated: {} is used for PFS instead, itself weak",
+            group_words(group),
+            group_words(instead)
+        );
+        self.diagnostics.warning(span, message);
+        Some(instead)
+    }
+
+    fn named_group(&mut self, args: &mut Args<'_>) -> Option<(Group, Span)> {
         let legal = "a group: 14 to 18, or `modp2048` to `modp8192`";
         let Some(arg) = args.peek().filter(|arg| arg.kind == TokenKind::Word) else {
             args.wrong(legal, self.diagnostics);
@@ -223,8 +246,7 @@ impl Resolver<'_> {
             return None;
         };
         args.bump();
-        let name = format!("{} (group {})", group.racoon_name(), group.number());
-        self.judge(&name, group.strength(), true, group_reason(group), arg.span).then_some(group)
+        Some((group, arg.span))
     }
 
     /// May `name` be used? A weak one with a warning, a broken or unsupported one not.
@@ -246,6 +268,10 @@ impl Resolver<'_> {
             true
         }
     }
+}
+
+fn group_words(group: Group) -> String {
+    format!("{} (group {})", group.racoon_name(), group.number())
 }
 
 fn cipher_reason(cipher: Cipher) -> &'static str {

@@ -203,7 +203,7 @@ impl Resolver<'_> {
             seen.note(args, false, self.diagnostics);
         }
         match args.name() {
-            "pfs_group" => parts.pfs_group = self.group(args),
+            "pfs_group" => parts.pfs_group = self.pfs_group(args),
             "lifetime" => parts.lifetime = args.lifetime(self.diagnostics),
             "encryption_algorithm" => {
                 parts.ciphers = self.list(args, |resolver, args| resolver.cipher(args, Phase::Two));
