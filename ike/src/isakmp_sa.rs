@@ -79,6 +79,13 @@ impl IsakmpSa {
         CookiePair(cookies.initiator, cookies.responder)
     }
 
+    /// The peer has proved that it holds the keys: it has our last message of main mode, whose certificates weigh more
+    /// than all the rest of an ISAKMP SA.
+    pub(crate) fn heard(&mut self, now: Duration) {
+        self.last_heard = now;
+        self.last_of_main_mode.forget_reply();
+    }
+
     /// Notes that a message ID was used up.
     pub(crate) fn finish(&mut self, message_id: u32, answered: Answered) {
         if self.finished.len() >= MOST_FINISHED {

@@ -54,7 +54,7 @@ impl Endpoint {
         }
         match open(&sa.facts.protection, message) {
             Ok(notices) => {
-                sa.last_heard = now;
+                sa.heard(now);
                 sa.finish(message_id, Answered::default());
                 for notice in notices {
                     self.notice(id, path, notice);

@@ -158,7 +158,7 @@ impl Endpoint {
         answered.accepted(fingerprint, now);
         match begun {
             Ok(state) => {
-                sa.last_heard = now;
+                sa.heard(now);
                 let event = Event::Phase2Responded(Ends { local: path.local, peer: path.peer });
                 self.cx.report(Level::Info, path.peer, event);
                 let mut quick = Quick::new(chain, State::Responder(state), None);
