@@ -43,6 +43,14 @@ impl Desk {
         })
     }
 
+    /// Another empty desk, in a folder of this one's, with the same programs and keys.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn beside(&self, name: &str) -> Result<Self> {
+        Self::new(self.folder.join(name), self.programs.clone(), self.keys.folder().to_owned())
+    }
+
     /// A program under test.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)

@@ -22,16 +22,24 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// # Errors
 /// When ping cannot be started.
 pub fn once(host: &Host, to: IpAddr, patience: Duration) -> Result<Option<Duration>> {
-    let (interval, seconds) = (format!("{:.1}", AGAIN.as_secs_f64()), patience.as_secs().max(1).to_string());
-    let done = host.run("ping", &["-n", "-c", "1", "-i", &interval, "-w", &seconds, &to.to_string()])?;
-    Ok(done.stdout.lines().filter(|line| is_answer(line)).find_map(since_first_request))
+    once_every(host, to, AGAIN, patience)
+}
+
+/// As [`once`], asking again after each `interval`.
+///
+/// # Errors
+/// When ping cannot be started.
+pub fn once_every(host: &Host, to: IpAddr, interval: Duration, patience: Duration) -> Result<Option<Duration>> {
+    let (seconds, every) = (patience.as_secs().max(1).to_string(), format!("{:.3}", interval.as_secs_f64()));
+    let done = host.run("ping", &["-n", "-c", "1", "-i", &every, "-w", &seconds, &to.to_string()])?;
+    Ok(done.stdout.lines().filter(|line| is_answer(line)).find_map(|line| since_first_request(line, interval)))
 }
 
 /// Reads `... icmp_seq=2 ttl=64 time=0.3 ms`.
-fn since_first_request(line: &str) -> Option<Duration> {
+fn since_first_request(line: &str, interval: Duration) -> Option<Duration> {
     let earlier = u32::try_from(sequence(line)?.checked_sub(1)?).ok()?;
     let millis: f64 = line.split_once("time=")?.1.split_whitespace().next()?.parse().ok()?;
-    Some(AGAIN * earlier + Duration::from_secs_f64(millis / 1000.0))
+    Some(interval * earlier + Duration::from_secs_f64(millis / 1000.0))
 }
 
 /// Asks once and insists on an answer; how long it took.
@@ -174,7 +182,7 @@ mod tests {
     #[test]
     fn requests_before_the_answered_one_count_as_time() {
         let line = "64 bytes from 10.1.0.2: icmp_seq=3 ttl=64 time=2.5 ms";
-        assert_eq!(since_first_request(line), Some(Duration::from_micros(402_500)));
+        assert_eq!(since_first_request(line, AGAIN), Some(Duration::from_micros(402_500)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! one costs more to make than the rest of a scenario's setup.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,6 +31,11 @@ impl KeyStore {
     /// A store in `folder`.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder, next: 0 }
+    }
+
+    /// Where the keys lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Makes the keys that are missing.
@@ -219,7 +224,7 @@ pub fn self_signed(keys: &mut KeyStore, name: &str, serial: u64) -> Result<Leaf>
 ///
 /// # Errors
 /// When the `openssl` program fails.
-pub fn subject_hash(folder: &std::path::Path, pem: &str) -> Result<String> {
+pub fn subject_hash(folder: &Path, pem: &str) -> Result<String> {
     let file = folder.join("hash-this.pem");
     fs::write(&file, pem)?;
     let out = process::check(Command::new("openssl").args(["x509", "-noout", "-hash", "-in"]).arg(&file))?;
