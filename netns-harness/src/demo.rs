@@ -266,8 +266,10 @@ impl Story {
         for host in [0, 1] {
             refused &= kernel_state::sas_between(&self.hosts[host], self.address(host), carol)?.is_empty();
             let log = self.daemons[host].log()?;
-            let line =
-                log.lines().rev().find(|line| line.contains("revoked") && line.contains(&format!("serial {CAROL}")));
+            let line = log
+                .lines()
+                .rev()
+                .find(|line| line.contains(&format!("serial {CAROL} of ")) && line.contains("deny list"));
             teller.say(format!("{}'s log: {}", self.hosts[host].name(), line.unwrap_or("(no refusal)")));
             refused &= line.is_some();
         }

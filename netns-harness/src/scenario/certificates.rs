@@ -35,12 +35,14 @@ impl Fault {
     /// The reason xfrmd must log, in racoon's and OpenSSL's words where they have one.
     fn reasons(self) -> &'static [&'static str] {
         match self {
-            Self::Identity => &["ID mismatched with ASN1 SubjectName"],
+            Self::Identity => {
+                &["ID mismatched with ASN1 SubjectName", "the identity of the peer (asn1dn) is not the configured one"]
+            }
             Self::Expired => &["certificate has expired(10)"],
             Self::NotYet => &["certificate is not yet valid(9)"],
             Self::OtherCa => &["unable to get local issuer certificate(20)", "certificate signature failure(7)"],
             Self::Listed => &["certificate revoked(23)"],
-            Self::Denied => &["serial 2 ", "serial 2,", "serial=2 "],
+            Self::Denied => &["serial 2 of /C=US/O=Desk/CN=Desk CA is on the deny list"],
         }
     }
 }

@@ -108,7 +108,7 @@ fn revoke(desk: &mut Desk, initiator: Kind, _: Kind) -> Result<()> {
     // The running ping makes alice negotiate again and again.
     wait::until(PATIENCE, "bob to log the refusal with the serial", || {
         let log = drill.bob.log()?;
-        Ok(log.lines().any(|line| line.contains("revoked") && line.contains(&format!("serial {ALICE_SERIAL}"))))
+        Ok(log.contains(&format!("serial {ALICE_SERIAL} of /C=US/O=Desk/CN=Desk CA is on the deny list")))
     })
     .map_err(|failure| drill.evidence(failure))?;
     wait::until(PATIENCE, "alice to log AUTHENTICATION-FAILED", || {

@@ -212,7 +212,7 @@ fn lartc(desk: &mut Desk) -> Result<()> {
         host.write(&format!("{certs}/{other_name}.public"), 0o600, &theirs.pem)?;
         let (here, there) = (host.address(Family::V4).to_string(), other.address(Family::V4).to_string());
         let conf = LARTC_CONF.replace("OTHER-NAME", other_name).replace("OWN-NAME", own_name).replace("OTHER", &there);
-        let policies = LARTC_POLICIES.replace("HERE", &here).replace("THERE", &there);
+        let policies = LARTC_POLICIES.replace("OTHER", &there).replace("OWN", &here);
         peers.push(Ours::with_files(desk, host, &conf, &policies)?);
     }
     let [alice, bob] = peers.as_slice() else { return Err(Failure::new("two daemons were started")) };
@@ -255,9 +255,9 @@ const LARTC_POLICIES: &str = "#!/sbin/setkey -f
 flush;
 spdflush;
 
-spdadd HERE THERE any -P out ipsec
+spdadd OWN OTHER any -P out ipsec
 \tesp/transport//require;
 
-spdadd THERE HERE any -P in ipsec
+spdadd OTHER OWN any -P in ipsec
 \tesp/transport//require;
 ";
