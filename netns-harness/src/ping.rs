@@ -95,7 +95,7 @@ impl Running {
     pub fn start(host: &Rc<Host>, to: IpAddr, interval: Duration) -> Result<Self> {
         let mut command = host.command("ping");
         command.args(["-n", "-D", "-i", &format!("{:.3}", interval.as_secs_f64()), &to.to_string()]);
-        let label = format!("ping-{}", to.to_string().replace(':', "_"));
+        let label = unused_label(host, &to.to_string().replace(':', "_"));
         let (started, started_wall) =
             (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         Ok(Self { process: host.spawn(&label, command)?, started, started_wall, _host: Rc::clone(host) })
@@ -144,6 +144,13 @@ impl Running {
         let log = self.process.log()?;
         tally(&log).ok_or_else(|| Failure::new("ping printed no statistics").with("its output", log))
     }
+}
+
+/// A label whose log is not there yet: a log holds one ping's output, or its statistics would be another's.
+fn unused_label(host: &Host, to: &str) -> String {
+    let label = |number: u32| format!("ping-{to}-{number}");
+    let free = (1..).find(|number| !host.folder().join(format!("{}.log", label(*number))).exists());
+    label(free.unwrap_or(0))
 }
 
 fn is_answer(line: &str) -> bool {

@@ -7,7 +7,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
@@ -175,19 +174,6 @@ impl Authority {
     /// # Errors
     /// When signing fails.
     pub fn crl(&self, serials: &[u64]) -> Result<String> {
-        self.crl_until(serials, Duration::from_secs(18 * 365 * 86_400))
-    }
-
-    /// A list as keylime publishes it: its next update is its own date, so it is born stale. (A second later here: rcgen
-    /// makes none without a life.)
-    ///
-    /// # Errors
-    /// When signing fails.
-    pub fn stale_crl(&self, serials: &[u64]) -> Result<String> {
-        self.crl_until(serials, Duration::from_secs(1))
-    }
-
-    fn crl_until(&self, serials: &[u64], valid: Duration) -> Result<String> {
         let this_update = date_time_ymd(2026, 1, 1);
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -197,7 +183,7 @@ impl Authority {
         };
         let params = CertificateRevocationListParams {
             this_update,
-            next_update: this_update + valid,
+            next_update: date_time_ymd(2044, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),

@@ -41,8 +41,10 @@ struct Bench {
 }
 
 /// Every figure.
-const BENCHES: [Bench; 1] =
-    [Bench { name: "sa_install", unit: "ms for 10,000 SAs", peer_name: "ip -batch", round: sa_install::round }];
+const BENCHES: [Bench; 2] = [
+    Bench { name: "first_packet", unit: "ms", peer_name: "charon", round: first_packet::round },
+    Bench { name: "sa_install", unit: "ms for 10,000 SAs", peer_name: "ip -batch", round: sa_install::round },
+];
 
 /// Measures one figure or all, prints a table and writes `bench.json`.
 ///

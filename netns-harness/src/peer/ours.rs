@@ -240,13 +240,6 @@ sainfo anonymous {{
 pub fn setkey_script(tunnel: &Tunnel) -> String {
     let (local, remote) = tunnel.selectors();
     let mut out = String::from("#!/usr/sbin/setkey -f\nflush;\nspdflush;\n");
-    if tunnel.local.is_ipv6() && tunnel.mode == Mode::Transport {
-        // Linux looks neighbour advertisements up in the policies too: without these two hosts on one link could not even
-        // find each other to speak IKE. The first policy of a priority wins, so they stand first.
-        for (kind, direction) in [(135, "out"), (135, "in"), (136, "out"), (136, "in")] {
-            let _ = writeln!(out, "spdadd ::/0 ::/0 icmp6 {kind},0 -P {direction} none;");
-        }
-    }
     for (source, destination, direction, from, to) in
         [(&local, &remote, "out", tunnel.local, tunnel.remote), (&remote, &local, "in", tunnel.remote, tunnel.local)]
     {

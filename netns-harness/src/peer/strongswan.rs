@@ -175,8 +175,9 @@ fn launch(host: &Rc<Host>) -> Result<Process> {
     host.spawn("charon-out", command)
 }
 
-/// Policies that let neighbour solicitations and advertisements pass, as the setkey script has them; an ICMPv6 type is
-/// written as the upper octet of a port.
+/// Policies that let neighbour solicitations and advertisements pass: Linux looks them up in the policies too, and two
+/// hosts on one link could not even find each other to speak IKE. (xfrmd makes them by itself.) An ICMPv6 type is written as
+/// the upper octet of a port.
 const NEIGHBOURS: &str = "  neighbours {
     remote_addrs = ::1
     children {

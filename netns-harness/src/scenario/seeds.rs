@@ -77,10 +77,9 @@ pub fn unpack_payload(desk: &Desk, host: &Host, authority: &Authority, leaf: &Le
     host.write(&file("cacert.crt"), 0o600, &authority.pem)?;
     host.write(&file("mycert.crt"), 0o600, &leaf.pem)?;
     host.write(&file("mykey.pem"), 0o600, &leaf.key)?;
-    // Born stale, as keylime's are; it stays authoritative for what it lists, which is nothing.
-    let crl = authority.stale_crl(&[])?;
-    host.write(&file("cacrl.pem"), 0o600, &crl)?;
-    host.write(&file(&format!("{hash}.r0")), 0o600, crl)
+    // An empty file is what keylime's CA publishes before it has revoked anything.
+    host.write(&file("cacrl.pem"), 0o600, "")?;
+    host.write(&file(&format!("{hash}.r0")), 0o600, "")
 }
 
 /// Pings both ways, and looks at what the kernels agreed on.
