@@ -16,16 +16,20 @@ const TYPES: [u16; 2] = [135, 136];
 /// In front of what setkey scripts write, and telling ours from everybody else's.
 const PRIORITY: u32 = 135;
 
-/// The exceptions.
+/// The exceptions, each for half of all destinations: a script that writes the same exception itself writes it for all
+/// of them, and the kernel refuses a second policy with an equal selector.
 pub fn bypasses() -> impl Iterator<Item = Policy> {
-    let everywhere = IpNet::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
-    everywhere.into_iter().flat_map(|net| {
+    let net = |first: u16, prefix| IpNet::new(IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0)), prefix);
+    let everywhere = net(0, 0);
+    let halves = [net(0, 1), net(0x8000, 1)].into_iter().flatten();
+    let pairs = halves.filter_map(move |half| Some((everywhere.as_ref().ok().copied()?, half)));
+    pairs.flat_map(|(src, dst)| {
         TYPES.into_iter().flat_map(move |kind| {
             let selector = Selector {
                 protocol: UpperProtocol::ICMPV6,
                 // The kernel keeps the ICMP type where ports have the source.
                 src_port: kind,
-                ..Selector::between(net, net)
+                ..Selector::between(src, dst)
             };
             [Direction::Out, Direction::In].into_iter().map(move |direction| Policy {
                 priority: PRIORITY,
@@ -72,7 +76,7 @@ mod tests {
     fn only_ipv6_policies_need_the_exception() {
         assert!(swallows(&host_policy("2001:db8::1/128")));
         assert!(!swallows(&host_policy("192.0.2.1/32")));
-        assert_eq!(bypasses().count(), 4);
+        assert_eq!(bypasses().count(), 8);
         assert!(bypasses().all(|policy| is_bypass(&policy) && !swallows(&policy)));
         assert!(!is_bypass(&host_policy("2001:db8::1/128")));
     }
