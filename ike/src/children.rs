@@ -40,6 +40,8 @@ pub(crate) struct Child {
     pub(crate) rekey_at: Duration,
     pub(crate) expires: Duration,
     pub(crate) policy_index: Option<u32>,
+    /// Does the other side settle crossed quick modes as we do?
+    pub(crate) peer_is_xfrmd: bool,
     /// A newer child serves the same traffic; this one goes when its grace is over.
     pub(crate) replaced: bool,
 }

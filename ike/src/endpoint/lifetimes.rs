@@ -150,10 +150,13 @@ impl Endpoint {
     pub(super) fn settle_children(&mut self, new: ChildId) {
         let Some(child) = self.children.get(new) else { return };
         let (key, role, rank, made) = (child.key, child.role, child.rank(), child.established);
+        let same_rules = child.peer_is_xfrmd;
         for other in self.children.by_key(&key).into_iter().filter(|other| *other != new) {
             let Some(old) = self.children.get(other).filter(|old| !old.replaced) else { continue };
-            // A child may also be replaced by its own maker; two makers within one exchange's time have crossed.
-            let crossed = old.role != role && old.established + CROSSING > made && old.made_under.is_some();
+            // A child may also be replaced by its own maker; two makers within one exchange's time have crossed. To other
+            // makes the newest is the one: charon has taken the older outbound SA out by then.
+            let crossed =
+                same_rules && old.role != role && old.established + CROSSING > made && old.made_under.is_some();
             let (loser, ours) = match crossed {
                 true if rank < old.rank() => (new, role == Role::Initiator),
                 true => (other, old.role == Role::Initiator),
@@ -237,6 +240,7 @@ impl Endpoint {
             rekey_at: now + soft_in,
             expires: now + hard_in,
             policy_index: None,
+            peer_is_xfrmd: false,
             replaced: false,
         });
         // Two for the same traffic were left in the middle of a renewal.

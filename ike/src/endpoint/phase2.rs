@@ -42,7 +42,7 @@ impl Endpoint {
         let now = self.cx.now.monotonic;
         let just_made = |child: &Child| !child.replaced && child.established + RACE > now;
         let raced = self.children.by_key(&what).into_iter().filter_map(|id| self.children.get(id)).any(just_made);
-        if raced && wish.replaces.is_none() {
+        if wish.replaces.is_none() && (raced || self.is_offered(&wish)) {
             return;
         }
         if let Some(id) = self.sa_with(what.local, what.peer) {
@@ -65,6 +65,20 @@ impl Endpoint {
             Some(handshake) => handshake.wishes.push(wish),
             None => self.initiate(what.local, what.peer, vec![wish], None),
         }
+    }
+
+    /// Is a quick mode of the peer's for the same traffic under way? Its ESP may be here before its last message, and
+    /// our answer to it then asks for an SA that is about to come.
+    fn is_offered(&mut self, wish: &ChildWish) -> bool {
+        let ids: Vec<Phase1Id> = self.by_peer.get(&wish.what.peer).into_iter().flatten().copied().collect();
+        for id in ids {
+            let Some(sa) = self.sas.get_mut(&id) else { continue };
+            if let Some(quick) = sa.quick.values_mut().find(|quick| quick.is_offered(&wish.what)) {
+                quick.held = wish.policy_index.or(quick.held);
+                return true;
+            }
+        }
+        false
     }
 
     /// Is a quick mode for the same traffic under way on this SA?
@@ -387,7 +401,8 @@ impl Endpoint {
             established: now,
             rekey_at: now + new.soft,
             expires: now + new.hard,
-            policy_index: new.policy_index,
+            policy_index: new.policy_index.or(quick.held),
+            peer_is_xfrmd,
             replaced: false,
         };
         self.enter_child(child);

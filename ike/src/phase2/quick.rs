@@ -5,7 +5,7 @@ use policy::model::sa::Spi;
 use super::exchange::{NewChild, QuickFacts};
 use super::quick_initiator::QuickInitiator;
 use super::quick_responder::QuickResponder;
-use super::wish::ChildWish;
+use super::wish::{ChildKey, ChildWish};
 use crate::event::{JobId, PolicyMatch, SaName};
 use crate::message::Message;
 use crate::protection::Chain;
@@ -66,6 +66,8 @@ pub(crate) struct Quick {
     pub(crate) inbound: Option<SaName>,
     /// What we wanted; `None` as responder.
     pub(crate) wish: Option<ChildWish>,
+    /// As responder: the policy whose packets the kernel holds until this is done.
+    pub(crate) held: Option<u32>,
 }
 
 impl Quick {
@@ -79,6 +81,12 @@ impl Quick {
             refusals: 0,
             inbound: None,
             wish,
+            held: None,
         }
+    }
+
+    /// Is the peer about to give us a child for this traffic?
+    pub(crate) fn is_offered(&self, key: &ChildKey) -> bool {
+        matches!(&self.state, Some(State::Responder(state)) if state.key().as_ref() == Some(key))
     }
 }

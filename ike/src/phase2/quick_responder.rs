@@ -116,6 +116,16 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result
 }
 
 impl QuickResponder {
+    /// The traffic it is for, once the policy is known.
+    pub(crate) fn key(&self) -> Option<ChildKey> {
+        match self {
+            Self::AwaitPolicy(_) => None,
+            Self::AwaitSpi(state) => Some(state.key),
+            Self::AwaitInbound(state) => Some(state.child.key),
+            Self::ExpectHash(state) => Some(state.child.key),
+        }
+    }
+
     /// Takes the next message of the peer.
     pub(crate) fn message(self, message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Stepped<Self, NewChild> {
         match self {
