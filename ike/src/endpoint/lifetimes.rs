@@ -21,7 +21,7 @@ use crate::timer::{Phase1Id, Timer};
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The other side deletes it after this time, if nobody did.
-const LONG_GRACE: Duration = Duration::from_secs(30);
+const LONG_GRACE: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     /// Renews an ISAKMP SA that children still need.
