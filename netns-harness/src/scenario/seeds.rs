@@ -215,16 +215,39 @@ fn lartc(desk: &mut Desk) -> Result<()> {
         peers.push(Ours::with_files(desk, host, &conf, &policies)?);
     }
     let [alice, bob] = peers.as_slice() else { return Err(Failure::new("two daemons were started")) };
+    warned(alice, &["3des", "modp1024", "modp768"])?;
+    desk.proved("the weak algorithms were warned about with their lines");
     talks(desk, (&pair.alice, &pair.bob), (alice, bob), ["cbc(des3_ede)", "hmac(sha1)"])
 }
 
-/// The howto's remote block added to its earlier sainfo, whose group 1 nobody should use any more: group 2 here. Main mode
-/// stands before aggressive mode, since the initiator uses the first.
-const LARTC_CONF: &str = "path certificate \"/usr/local/etc/racoon/certs\";
+/// The howto's first file, for pre-shared keys, with what its second example adds to it.
+const LARTC_CONF: &str = "path pre_shared_key \"/usr/local/etc/racoon/psk.txt\";
+
+remote anonymous
+{
+ \texchange_mode aggressive,main;
+ \tdoi ipsec_doi;
+ \tsituation identity_only;
+
+\tmy_identifier address;
+
+\tlifetime time 2 min;   # sec,min,hour
+\tinitial_contact on;
+\tproposal_check obey;\t# obey, strict or claim
+
+\tproposal {
+\t        encryption_algorithm 3des;
+\t        hash_algorithm sha1;
+\t        authentication_method pre_shared_key;
+\t        dh_group 2 ;
+\t}
+}
+
+path certificate \"/usr/local/etc/racoon/certs\";
 
 remote OTHER
 {
- \texchange_mode main;
+ \texchange_mode aggressive,main;
 \tmy_identifier asn1dn;
 \tpeers_identifier asn1dn;
 
@@ -241,7 +264,7 @@ remote OTHER
 
 sainfo anonymous
 {
- \tpfs_group 2;
+ \tpfs_group 1;
  \tlifetime time 2 min;
  \tencryption_algorithm 3des ;
  \tauthentication_algorithm hmac_sha1;
