@@ -40,8 +40,8 @@ pub enum Work {
     Bench {
         /// The figure, or all of them.
         name: Option<String>,
-        /// Rounds per figure.
-        rounds: u32,
+        /// Rounds per figure, if a number was asked for.
+        rounds: Option<u32>,
     },
     /// Run a command for a person.
     Command(Vec<String>),

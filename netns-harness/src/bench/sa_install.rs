@@ -6,8 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
-use super::{Round, millis};
-use crate::desk::Desk;
+use super::{Place, Round, millis};
 use crate::failure::{Failure, Result};
 use crate::netns::Netns;
 use crate::process;
@@ -17,7 +16,8 @@ const COUNT: u32 = 10_000;
 const ENCRYPTION_KEY: &str = "0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const AUTHENTICATION_KEY: &str = "0x000102030405060708090a0b0c0d0e0f10111213";
 
-pub(super) fn round(desk: &mut Desk) -> Result<Round> {
+pub(super) fn round(place: &Place) -> Result<Vec<Round>> {
+    let desk = place.desk("both")?;
     let (mut setkey, mut batch) = (String::new(), String::new());
     for number in 0..COUNT {
         let (spi, high, low) = (0x1000 + number, number >> 8, number & 0xff);
@@ -44,7 +44,7 @@ pub(super) fn round(desk: &mut Desk) -> Result<Round> {
         command.arg("-batch").arg(&lines);
         command
     })?;
-    Ok(Round { ours, peer })
+    Ok(vec![Round { ours, peer }])
 }
 
 /// The time of one program, which must leave all SAs in a fresh namespace.

@@ -12,7 +12,12 @@ use crate::kernel;
 use crate::uml::boot::Output;
 
 /// Measures on the test kernel.
-pub(super) fn bench(name: Option<String>, json: Option<&Path>, rounds: u32, no_install: bool) -> Result<Verdict> {
+pub(super) fn bench(
+    name: Option<String>,
+    json: Option<&Path>,
+    rounds: Option<u32>,
+    no_install: bool,
+) -> Result<Verdict> {
     let choice = kernel::choose();
     if let Equipment::Listed { lacking } = install::equip(choice.kernel, no_install)? {
         return Ok(if lacking { Verdict::Bad } else { Verdict::Good });

@@ -62,9 +62,9 @@ enum Command {
         /// Also write the figures to this file.
         #[arg(long)]
         json: Option<PathBuf>,
-        /// Rounds per figure.
-        #[arg(long, default_value_t = 5)]
-        rounds: u32,
+        /// Rounds per figure; as many as each can afford if not given.
+        #[arg(long)]
+        rounds: Option<u32>,
         /// Only say what would be installed.
         #[arg(long)]
         no_install: bool,

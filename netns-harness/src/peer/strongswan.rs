@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::failure::{During, Failure, Result};
 use crate::host::Host;
-use crate::peer::tunnel::{Mode, Tunnel};
+use crate::peer::tunnel::{Credentials, Mode, Tunnel};
 use crate::peer::{PATIENCE, Peer};
 use crate::process::{self, Finished, Process};
 use crate::wait;
@@ -20,7 +20,7 @@ const URI: &str = "unix:///run/swan/vici";
 
 /// Plugins are named one by one: a private strongswan.conf includes none of the distribution's files, and every plugin not
 /// loaded saves a quarter of a second in a user-mode kernel. OpenSSL brings the algorithms.
-const CONF: &str = "charon-systemd {
+pub const CONF: &str = "charon-systemd {
   load = nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey kernel-netlink socket-default vici
   install_routes = no
   block_threshold = 0
@@ -52,7 +52,14 @@ impl Strongswan {
     /// # Errors
     /// When the daemon does not come up or refuses the configuration.
     pub fn start(host: &Rc<Host>, tunnel: Tunnel) -> Result<Self> {
-        let credentials = &tunnel.credentials;
+        Self::with_files(host, &tunnel.credentials, CONF, &swanctl_conf(&tunnel))
+    }
+
+    /// Starts the daemon with these texts of strongswan.conf and swanctl.conf.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn with_files(host: &Rc<Host>, credentials: &Credentials, conf: &str, text: &str) -> Result<Self> {
         let swanctl = |path: &str| format!("{FOLDER}/swanctl/{path}");
         host.write(&swanctl("x509/own.crt"), 0o644, &credentials.leaf.pem)?;
         host.write(&swanctl("private/own.key"), 0o600, &credentials.leaf.key)?;
@@ -63,14 +70,18 @@ impl Strongswan {
         if let Some(crl) = &credentials.crl {
             host.write(&swanctl("x509crl/ca.crl"), 0o644, crl)?;
         }
-        host.write(&format!("{FOLDER}/strongswan.conf"), 0o644, CONF)?;
-        let text = swanctl_conf(&tunnel);
-        host.write(&swanctl("swanctl.conf"), 0o600, &text)?;
+        host.write(&format!("{FOLDER}/strongswan.conf"), 0o644, conf)?;
+        host.write(&swanctl("swanctl.conf"), 0o600, text)?;
         std::fs::write(host.folder().join("swanctl.conf"), text)?;
         let daemon = launch(host)?;
         let mut made = Self { host: Rc::clone(host), daemon, earlier: String::new() };
         made.ready()?;
         Ok(made)
+    }
+
+    /// The daemon itself.
+    pub fn daemon(&mut self) -> &mut Process {
+        &mut self.daemon
     }
 
     /// Runs swanctl.

@@ -4,5 +4,6 @@
 //! work measured (beside the generator's own cryptography, which is in another process).
 
 pub mod credential;
+pub mod floor;
 pub mod initiators;
 pub mod run;
