@@ -10,6 +10,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -34,10 +35,13 @@ pub(super) const CROWD_SERIAL: u64 = 3;
 pub(super) const OUTCAST_SERIAL: u64 = 4;
 /// The common name in that certificate.
 pub(super) const OUTCAST_NAME: &str = "outcast.desk";
-/// Where the responder's certificates and keys lie is in `ours` and `strongswan`; the responder's address is this.
+/// The responder.
 const SERVER: &str = "10.1.0.1";
 /// How long a responder may take over one crowd, and over taking it down.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
+
+/// A responder that uses no CPU time for as long as this has nothing to do.
+const REST: Duration = Duration::from_millis(300);
 
 /// A responder that serves, and its crowd.
 pub(super) struct Crowd {
@@ -47,7 +51,7 @@ pub(super) struct Crowd {
     papers: PathBuf,
 }
 
-/// The responder.
+/// A daemon with the tool that commands it.
 enum Responder {
     Ours(Ours),
     Charon(Strongswan),
@@ -153,6 +157,18 @@ impl Crowd {
     pub(super) fn sas_become(&self, count: u32) -> Result<()> {
         wait::until(LIMIT, &format!("{count} SAs in the responder's kernel"), || Ok(self.sas()? == count))
             .map_err(|failure| failure.with("the responder's log", self.log()))
+    }
+
+    /// Waits until the responder has nothing left to do: what building up left behind must not be measured.
+    ///
+    /// # Errors
+    /// When it goes on and on, or /proc cannot be read.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        wait::until(LIMIT, "the responder to come to rest", || {
+            let before = self.cpu_us()?;
+            thread::sleep(REST);
+            Ok(self.cpu_us()? <= before)
+        })
     }
 
     /// Runs the responder's own tool: `xfrmctl` or `swanctl`, whichever of the two commands it is for.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use etherparse::{IpNumber, NetSlice, SlicedPacket};
 use pcap_file::pcap::PcapReader;
 
-use super::{Place, Round, millis};
+use super::{Place, Round, median, millis};
 use crate::desk::Desk;
 use crate::failure::{During, Failure, Result};
 use crate::host::{Family, Host};
@@ -27,6 +27,9 @@ use crate::wait;
 /// Asked again this often; a first ping may be lost where the responder is slower than the initiator.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// Tunnels in each round; their median counts.
+const TUNNELS: usize = 5;
+
 pub(super) fn round(place: &Place) -> Result<Vec<Round>> {
     let ours = first_esp(&mut place.desk("ours")?, Kind::Ours)?;
     let peer = first_esp(&mut place.desk("peer")?, Kind::Charon)?;
@@ -37,6 +40,19 @@ pub(super) fn round(place: &Place) -> Result<Vec<Round>> {
 enum Side {
     Ours(Ours),
     Charon(Strongswan),
+}
+
+impl Side {
+    fn down(&self) -> Result<()> {
+        let done = match self {
+            Self::Ours(ours) => ours.xfrmctl(&["down", "--all"])?,
+            Self::Charon(charon) => charon.swanctl(&["--terminate", "--ike", "net", "--timeout", "20"])?,
+        };
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(Failure::new("the tunnel does not go down").with("its output", done.output()))
+    }
 }
 
 fn first_esp(desk: &mut Desk, kind: Kind) -> Result<f64> {
@@ -52,20 +68,18 @@ fn first_esp(desk: &mut Desk, kind: Kind) -> Result<f64> {
     let _bob = start(&pair.bob, Tunnel::transport(b, a, papers.credentials(&papers.bob)))?;
     let alice = start(&pair.alice, Tunnel::transport(a, b, papers.credentials(&papers.alice)))?;
     ping::answered(&pair.alice, b, PATIENCE)?;
-    let done = match &alice {
-        Side::Ours(ours) => ours.xfrmctl(&["down", "--all"])?,
-        Side::Charon(charon) => charon.swanctl(&["--terminate", "--ike", "net", "--timeout", "20"])?,
-    };
-    if !done.status.success() {
-        return Err(Failure::new("the first tunnel does not go down").with("its output", done.output()));
+    let mut times = Vec::new();
+    for _ in 0..TUNNELS {
+        alice.down()?;
+        wait::until(PATIENCE, "the tunnel's SAs to be gone", || {
+            Ok(kernel_state::all_sas(&pair.alice)?.is_empty() && kernel_state::all_sas(&pair.bob)?.is_empty())
+        })?;
+        let asked = asked_at(&pair.alice, b)?;
+        let capture = pair.alice.folder().join(format!("{OUTSIDE}.pcap"));
+        let left = wait::until_some(PATIENCE, "an ESP packet in the capture", || esp_after(&capture, asked))?;
+        times.push(millis(left.saturating_sub(asked)));
     }
-    wait::until(PATIENCE, "the first tunnel's SAs to be gone", || {
-        Ok(kernel_state::all_sas(&pair.alice)?.is_empty() && kernel_state::all_sas(&pair.bob)?.is_empty())
-    })?;
-    let asked = asked_at(&pair.alice, b)?;
-    let capture = pair.alice.folder().join(format!("{OUTSIDE}.pcap"));
-    let left = wait::until_some(PATIENCE, "an ESP packet in the capture", || esp_after(&capture, asked))?;
-    Ok(millis(left.saturating_sub(asked)))
+    Ok(median(times))
 }
 
 /// Pings until there is an answer; when the first request was sent, in the capture's time.

@@ -10,13 +10,12 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use super::crowd::{CROWD_SERIAL, Crowd, LIMIT, OUTCAST_NAME, OUTCAST_SERIAL};
+use super::crowd::{CROWD_SERIAL, Crowd, OUTCAST_NAME, OUTCAST_SERIAL};
 use super::{Place, Round, millis};
 use crate::desk::Desk;
 use crate::failure::{During, Failure, Result};
 use crate::peer::Kind;
 use crate::process;
-use crate::wait;
 
 /// SAs in the kernel.
 const SAS: u32 = 10_000;
@@ -85,13 +84,13 @@ fn of_the_outcast(list: &str) -> Vec<String> {
 }
 
 fn fill(desk: &mut Desk, kind: Kind) -> Result<Crowd> {
-    let crowd = Crowd::gather(desk, kind)?;
+    let mut crowd = Crowd::gather(desk, kind)?;
     let half = TUNNELS / 2;
     crowd.establish(0, half, CROWD_SERIAL)?;
     crowd.establish(half, OUTCASTS, OUTCAST_SERIAL)?;
     crowd.establish(half + OUTCASTS, half, CROWD_SERIAL)?;
     let tunnels = 2 * (TUNNELS + OUTCASTS);
-    wait::until(LIMIT, "the tunnels' SAs", || Ok(crowd.sas()? == tunnels))?;
+    crowd.sas_become(tunnels)?;
     let mut script = String::new();
     for number in 0..SAS - tunnels {
         // Writing to a string cannot fail.
@@ -109,6 +108,8 @@ fn fill(desk: &mut Desk, kind: Kind) -> Result<Crowd> {
     fs::write(&path, script)?;
     process::check(crowd.server().command(desk.program("setkey")).arg("-f").arg(&path))?;
     crowd.sas_become(SAS)?;
+    // A daemon that listens to the kernel has heard of every manual SA.
+    crowd.settle()?;
     Ok(crowd)
 }
 

@@ -49,10 +49,12 @@ pub(super) fn round(place: &Place) -> Result<Vec<Round>> {
 fn responder(desk: &mut Desk, kind: Kind) -> Result<Seen> {
     let mut crowd = Crowd::gather(desk, kind)?;
     crowd.establish(0, WARM_UP, CROWD_SERIAL)?;
+    crowd.settle()?;
     let (cpu, memory) = (crowd.cpu_us()?, crowd.resident_kib()?);
     crowd.establish(WARM_UP, TUNNELS, CROWD_SERIAL)?;
     crowd.sas_become(2 * (WARM_UP + TUNNELS))?;
     let (cpu_us, memory_kib) = (crowd.cpu_us()? - cpu, crowd.resident_kib()? - memory);
+    crowd.settle()?;
     let start = Instant::now();
     crowd.command(&["down", "--all"], &["--terminate", "--ike", "crowd", "--timeout", "60"])?;
     crowd.sas_become(0)?;
