@@ -18,10 +18,10 @@ use serde::Deserialize;
 use crate::desk::Desk;
 use crate::failure::{During, Failure, Result};
 use crate::host::Host;
-use crate::peer::Kind;
 use crate::peer::ours::{self, Ours};
 use crate::peer::strongswan::{self, Strongswan};
 use crate::peer::tunnel::{Credentials, Tunnel};
+use crate::peer::{Kind, Peer};
 use crate::pki::{Authority, Leaf};
 use crate::process::{Finished, Process};
 use crate::topology::{self, Pair};
@@ -38,7 +38,7 @@ pub(super) const OUTCAST_NAME: &str = "outcast.desk";
 /// The responder.
 const SERVER: &str = "10.1.0.1";
 /// How long a responder may take over one crowd, and over taking it down.
-pub(super) const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
 
 /// A responder that uses no CPU time for as long as this has nothing to do.
 const REST: Duration = Duration::from_millis(300);
@@ -91,11 +91,11 @@ impl Crowd {
     }
 
     /// Has `count` initiators, the first at 10.9.0.1 + `first`, establish a tunnel each with the certificate of this
-    /// serial.
+    /// serial. One in a hundred may fail, which is said; the number of those that came up.
     ///
     /// # Errors
-    /// When not every tunnel comes up.
-    pub(super) fn establish(&self, first: u32, count: u32, serial: u64) -> Result<()> {
+    /// When more fail.
+    pub(super) fn establish(&mut self, first: u32, count: u32, serial: u64) -> Result<u32> {
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 9, 0, 1)) + first).to_string();
         let (count_text, limit) = (count.to_string(), LIMIT.as_secs().to_string());
         let paper = |end: &str| self.papers.join(format!("{serial}.{end}"));
@@ -107,11 +107,15 @@ impl Crowd {
             .during("ike-load's outcome")
             .map_err(|failure| failure.with("its output", done.output()))?;
         if outcome.established == count {
-            return Ok(());
+            return Ok(count);
         }
-        Err(Failure::new(format!("only {} of {count} tunnels came up", outcome.established))
-            .with("ike-load", outcome.failures.join("\n"))
-            .with("the responder's log", self.log()))
+        let what = format!("only {} of {count} tunnels came up", outcome.established);
+        let failures = outcome.failures.join("\n");
+        if outcome.established + count / 100 >= count {
+            println!("{what}: {failures}");
+            return Ok(outcome.established);
+        }
+        Err(Failure::new(what).with("ike-load", failures).with("the responder's log", self.last_log()))
     }
 
     /// CPU time that the responder has used so far, user and system, in microseconds.
@@ -150,13 +154,24 @@ impl Crowd {
         count.ok_or_else(|| Failure::new("ip xfrm state count says no number").with("its output", text))
     }
 
-    /// Waits until the responder's kernel holds exactly this many SAs.
+    /// Waits until the responder's kernel holds at least this many SAs.
     ///
     /// # Errors
     /// When that does not come about.
-    pub(super) fn sas_become(&self, count: u32) -> Result<()> {
-        wait::until(LIMIT, &format!("{count} SAs in the responder's kernel"), || Ok(self.sas()? == count))
-            .map_err(|failure| failure.with("the responder's log", self.log()))
+    pub(super) fn sas_reach(&self, count: u32) -> Result<()> {
+        self.sas_are(&format!("{count} SAs"), |sas| sas >= count)
+    }
+
+    /// Waits until the responder's kernel holds no more SAs than this.
+    ///
+    /// # Errors
+    /// When that does not come about.
+    pub(super) fn sas_sink(&self, count: u32) -> Result<()> {
+        self.sas_are(&format!("no more than {count} SAs"), |sas| sas <= count)
+    }
+
+    fn sas_are(&self, what: &str, wanted: impl Fn(u32) -> bool) -> Result<()> {
+        wait::until(LIMIT, &format!("{what} in the responder's kernel"), || Ok(wanted(self.sas()?)))
     }
 
     /// Waits until the responder has nothing left to do: what building up left behind must not be measured.
@@ -198,13 +213,13 @@ impl Crowd {
         }
     }
 
-    fn log(&self) -> String {
-        use crate::peer::Peer as _;
-        match &self.responder {
-            Responder::Ours(ours) => ours.log(),
-            Responder::Charon(charon) => charon.log(),
-        }
-        .unwrap_or_default()
+    /// Ends the responder, so that it writes what it holds back, and reads its log.
+    fn last_log(&mut self) -> String {
+        let peer: &mut dyn Peer = match &mut self.responder {
+            Responder::Ours(ours) => ours,
+            Responder::Charon(charon) => charon,
+        };
+        peer.shut_down().and_then(|()| peer.log()).unwrap_or_else(|failure| failure.to_string())
     }
 }
 

@@ -48,7 +48,7 @@ fn ours(desk: &mut Desk) -> Result<(f64, f64)> {
     if report.sas_deleted != 2 * OUTCASTS {
         return Err(Failure::new(format!("{} SAs were deleted", report.sas_deleted)).with("xfrmctl", text));
     }
-    crowd.sas_become(SAS - 2 * OUTCASTS)?;
+    crowd.sas_sink(SAS - 2 * OUTCASTS)?;
     Ok((took, report.elapsed_ms))
 }
 
@@ -64,7 +64,7 @@ fn peers(desk: &mut Desk) -> Result<f64> {
         crowd.command(&[], &["--terminate", "--ike-id", &number, "--timeout", "20"])?;
     }
     let took = millis(start.elapsed());
-    crowd.sas_become(SAS - 2 * OUTCASTS)?;
+    crowd.sas_sink(SAS - 2 * OUTCASTS)?;
     Ok(took)
 }
 
@@ -89,8 +89,8 @@ fn fill(desk: &mut Desk, kind: Kind) -> Result<Crowd> {
     crowd.establish(0, half, CROWD_SERIAL)?;
     crowd.establish(half, OUTCASTS, OUTCAST_SERIAL)?;
     crowd.establish(half + OUTCASTS, half, CROWD_SERIAL)?;
-    let tunnels = 2 * (TUNNELS + OUTCASTS);
-    crowd.sas_become(tunnels)?;
+    crowd.settle()?;
+    let tunnels = crowd.sas()?;
     let mut script = String::new();
     for number in 0..SAS - tunnels {
         // Writing to a string cannot fail.
@@ -107,7 +107,7 @@ fn fill(desk: &mut Desk, kind: Kind) -> Result<Crowd> {
     let path = desk.folder().join(format!("{}-rest.conf", kind.program()));
     fs::write(&path, script)?;
     process::check(crowd.server().command(desk.program("setkey")).arg("-f").arg(&path))?;
-    crowd.sas_become(SAS)?;
+    crowd.sas_reach(SAS)?;
     // A daemon that listens to the kernel has heard of every manual SA.
     crowd.settle()?;
     Ok(crowd)

@@ -26,7 +26,7 @@ pub(super) fn bench(
     println!("{}", choice.line());
     let job = run::job("bench", Work::Bench { name, rounds }, programs, &choice)?;
     let verdict = Running::begin(choice.kernel, &job, Output::Shown)?.wait(&job)?;
-    if let Some(file) = json {
+    if let (Some(file), Verdict::Good) = (json, verdict) {
         run::deliver(&job.out.join("bench.json"), file)?;
     }
     Ok(verdict)

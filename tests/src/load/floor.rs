@@ -19,7 +19,7 @@ use openssl::x509::{X509, X509NameBuilder, X509StoreContext};
 use policy::model::algorithm::Group;
 
 /// Times each operation is done.
-const TIMES: u32 = 100;
+const TIMES: u32 = 50;
 
 /// Microseconds of each operation, and of all that one tunnel needs.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
