@@ -18,9 +18,8 @@ use ike::event::RejectionKind::{self, *};
 use ike::event::{JudgeRequest, PeerCertificate, Rejection};
 use maker::{Crl, DAY, Made, Maker, NOW, ca, leaf, rsa};
 use openssl::hash::MessageDigest;
-use policy::model::identity::{Identity, MyIdentifier};
-use policy::model::proposal::ProposalCheck;
-use policy::model::remote::{ExchangeMode, Rekey, Remote, RemoteSelector};
+use policy::model::identity::Identity;
+use policy::model::remote::Remote;
 use tempfile::TempDir;
 
 /// One peer against one configuration.
@@ -38,29 +37,8 @@ impl Case {
     fn new(root: &Made, leaf: &Made) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.pem"), root.certificate.to_pem().unwrap()).unwrap();
-        let remote = Remote {
-            name: "anonymous".to_owned(),
-            selector: RemoteSelector::Anonymous,
-            exchange_modes: vec![ExchangeMode::Main],
-            my_identifier: MyIdentifier::LocalAddress,
-            peers_identifiers: Vec::new(),
-            verify_identifier: false,
-            certificate: None,
-            ca_file: Some(folder.path().join("ca.pem").to_string_lossy().into_owned()),
-            peers_certfile: None,
-            verify_cert: true,
-            send_cert: true,
-            send_cr: true,
-            match_empty_cr: false,
-            nonce_size: 16,
-            passive: false,
-            initial_contact: true,
-            proposal_check: ProposalCheck::Strict,
-            proposals: Vec::new(),
-            rekey: Rekey::On,
-            ph1id: 0,
-            sha256_96: false,
-        };
+        let ca_file = Some(folder.path().join("ca.pem").to_string_lossy().into_owned());
+        let remote = Remote { ca_file, ..Remote::default() };
         Self {
             identity: Identity::Asn1Dn(leaf.certificate.subject_name().to_der().unwrap()),
             sent: vec![leaf.der()],

@@ -10,10 +10,11 @@ use crate::config::RemoteConfig;
 use crate::context::{Context, Path};
 use crate::crypto::hash::{Transcript, hash_i, hash_r};
 use crate::crypto::iv::{last_block, phase1_iv};
+use crate::crypto::signature;
 use crate::crypto::skeyid::{Skeyids, derive_signature, phase1_key};
 use crate::error::ExchangeError;
-use crate::event::{JudgeRequest, PeerCertificate};
-use crate::handshake::Step;
+use crate::event::{JobId, JudgeRequest, Output, PeerCertificate, Rejection};
+use crate::handshake::{Facts, Step};
 use crate::identity::matching::accepts;
 use crate::message::{Cookies, Message, Opened, Sealer, message};
 use crate::payloads::{Shape, bodies, body};
@@ -254,7 +255,7 @@ pub(crate) fn initial_contact(cookies: Cookies) -> NotifyPayload {
 }
 
 /// Is the claimed identity one that the configuration accepts? With `verify_identifier off` a mismatch is only logged.
-pub(crate) fn check_identity(
+fn check_identity(
     cx: &mut Context,
     remote: &RemoteConfig,
     path: Path,
@@ -270,16 +271,71 @@ pub(crate) fn check_identity(
     Ok(())
 }
 
-/// The case for the certificate judge.
-pub(crate) fn judge_request(cx: &Context, remote: &Arc<RemoteConfig>, path: Path, peer: &IdSig) -> Box<JudgeRequest> {
-    Box::new(JudgeRequest {
-        remote: Arc::clone(remote),
-        certificates: peer.certificates.clone(),
-        pkcs7: peer.pkcs7.clone(),
-        identity: peer.identity.clone(),
-        peer: path.peer.ip(),
-        wall: cx.now.wall,
-    })
+/// Which of the two hashes a peer signs.
+pub(crate) type HashOf = fn(&Keyed, &[u8]) -> Vec<u8>;
+
+/// What the peer claims in MM5 or MM6, while its certificate is before the judge.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) keyed: Keyed,
+    pub(crate) job: JobId,
+    hash: Vec<u8>,
+    signature: Vec<u8>,
+    identity: Identity,
+    initial_contact: bool,
+}
+
+impl Claim {
+    /// Takes an authentic-looking MM5 or MM6 to the judge; `hash_of` is the hash that the peer signs.
+    ///
+    /// # Errors
+    /// [`ExchangeError::IdentityRefused`] before anything costly.
+    pub(crate) fn examine(
+        mut keyed: Keyed,
+        peer: IdSig,
+        hash_of: HashOf,
+        facts: &mut Facts<'_>,
+    ) -> Result<Self, ExchangeError> {
+        let IdSig { last_block, id_body, identity, certificates, pkcs7, signature, initial_contact } = peer;
+        check_identity(facts.cx, facts.remote, facts.path, &identity)?;
+        keyed.sealer.last_block = last_block;
+        let hash = hash_of(&keyed, &id_body);
+        let request = Box::new(JudgeRequest {
+            remote: Arc::clone(facts.remote),
+            certificates,
+            pkcs7,
+            identity: identity.clone(),
+            peer: facts.path.peer.ip(),
+            wall: facts.cx.now.wall,
+        });
+        let job = facts.cx.job(facts.owner);
+        facts.cx.emit(Output::Judge { job, request });
+        Ok(Self { keyed, job, hash, signature, identity, initial_contact })
+    }
+
+    /// Takes the verdict; only a certificate that was accepted is asked about the signature (RFC 2409 §5.1, IKEV1 SIG-1).
+    ///
+    /// # Errors
+    /// [`ExchangeError::Certificate`], [`ExchangeError::Signature`].
+    pub(crate) fn settle(
+        self,
+        verdict: Result<Arc<PeerCertificate>, Rejection>,
+        facts: &Facts<'_>,
+    ) -> Result<Established, ExchangeError> {
+        let certificate = verdict.map_err(ExchangeError::Certificate)?;
+        signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)
+            .map_err(ExchangeError::Signature)?;
+        let Self { keyed, identity, initial_contact, .. } = self;
+        Ok(Established { keyed, identity, certificate, initial_contact })
+    }
+}
+
+/// Our own signature, made or not.
+///
+/// # Errors
+/// [`ExchangeError::Local`] with what the key's holder said.
+pub(crate) fn made(result: Result<Vec<u8>, String>) -> Result<Vec<u8>, ExchangeError> {
+    result.map_err(|why| ExchangeError::Local(format!("signing failed: {why}")))
 }
 
 /// A finished main mode.

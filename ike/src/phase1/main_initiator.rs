@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use policy::model::identity::Identity;
-
 use super::exchange::{
-    Established, IdSig, KE_NONCE, Keyed, Publics, SA_ONLY, check_identity, clear_main, judge_request,
-    note_foreign_requests, our_id, our_id_sig, our_requests, read_id_sig,
+    Claim, Established, KE_NONCE, Keyed, Publics, SA_ONLY, clear_main, made, note_foreign_requests, our_id, our_id_sig,
+    our_requests, read_id_sig,
 };
 use super::proposal::{Agreed, check_answer, offer};
 use crate::crypto::provider::DhPair;
-use crate::crypto::signature;
 use crate::error::ExchangeError;
-use crate::event::{JobId, Output, PeerCertificate, Rejection};
+use crate::event::{JobId, PeerCertificate, Rejection};
 use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
@@ -33,7 +30,7 @@ pub(crate) enum MainInitiator {
     /// MM5 sent.
     ExpectIdSig(Box<ExpectIdSig>),
     /// MM6 received, the peer's certificate is before the judge.
-    AwaitVerdict(Box<AwaitVerdict>),
+    AwaitVerdict(Box<Claim>),
 }
 
 /// Waits for MM2: the responder's choice.
@@ -65,17 +62,6 @@ pub(crate) struct AwaitSignature {
 #[derive(Debug)]
 pub(crate) struct ExpectIdSig {
     pub(crate) keyed: Keyed,
-}
-
-/// Waits for the verdict over the responder's certificate.
-#[derive(Debug)]
-pub(crate) struct AwaitVerdict {
-    keyed: Keyed,
-    job: JobId,
-    hash: Vec<u8>,
-    signature: Vec<u8>,
-    identity: Identity,
-    initial_contact: bool,
 }
 
 /// Begins: MM1, our proposals.
@@ -147,7 +133,9 @@ impl MainInitiator {
         facts: &mut Facts<'_>,
     ) -> Stepped<Self, Established> {
         match self {
-            Self::AwaitVerdict(state) if state.job == job => state.judged(result, facts),
+            Self::AwaitVerdict(claim) if claim.job == job => {
+                Ok(Next::Done(Box::new(claim.settle(result, facts)?), None))
+            }
             other => Ok(Next::Wait(other)),
         }
     }
@@ -206,7 +194,7 @@ impl AwaitSignature {
         result: Result<Vec<u8>, String>,
         facts: &mut Facts<'_>,
     ) -> Stepped<MainInitiator, Established> {
-        let signature = result.map_err(|why| ExchangeError::Local(format!("signing failed: {why}")))?;
+        let signature = made(result)?;
         let Self { mut keyed, id_body, .. } = *self;
         let contact = facts.first_contact.then_some(keyed.cookies);
         let datagram = keyed.seal_main(&our_id_sig(facts.remote, id_body, signature, contact))?;
@@ -220,30 +208,7 @@ impl ExpectIdSig {
             Ok(peer) => peer,
             Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectIdSig(self))),
         };
-        check_identity(facts.cx, facts.remote, facts.path, &peer.identity)?;
-        let request = judge_request(facts.cx, facts.remote, facts.path, &peer);
-        let IdSig { last_block, id_body, identity, signature, initial_contact, .. } = peer;
-        let mut keyed = self.keyed;
-        keyed.sealer.last_block = last_block;
-        let hash = keyed.hash_r(&id_body);
-        let job = facts.cx.job(facts.owner);
-        facts.cx.emit(Output::Judge { job, request });
-        let next = AwaitVerdict { keyed, job, hash, signature, identity, initial_contact };
-        Ok(Next::Wait(MainInitiator::AwaitVerdict(Box::new(next))))
-    }
-}
-
-impl AwaitVerdict {
-    fn judged(
-        self: Box<Self>,
-        result: Result<Arc<PeerCertificate>, Rejection>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<MainInitiator, Established> {
-        let certificate = result.map_err(ExchangeError::Certificate)?;
-        // RFC 2409 §5.1; only after the chain was accepted (IKEV1 SIG-1).
-        signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)
-            .map_err(ExchangeError::Signature)?;
-        let Self { keyed, identity, initial_contact, .. } = *self;
-        Ok(Next::Done(Box::new(Established { keyed, identity, certificate, initial_contact }), None))
+        let claim = Claim::examine(self.keyed, peer, Keyed::hash_r, facts)?;
+        Ok(Next::Wait(MainInitiator::AwaitVerdict(Box::new(claim))))
     }
 }

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use policy::model::identity::Identity;
-
 use super::exchange::{
-    Established, IdSig, KE_NONCE, Keyed, Publics, SA_ONLY, check_identity, clear_main, judge_request,
-    note_foreign_requests, our_id, our_id_sig, our_requests, read_id_sig,
+    Claim, Established, KE_NONCE, Keyed, Publics, SA_ONLY, clear_main, made, note_foreign_requests, our_id, our_id_sig,
+    our_requests, read_id_sig,
 };
 use super::proposal::{Agreed, Choice, choose};
-use crate::crypto::signature;
 use crate::error::ExchangeError;
-use crate::event::{JobId, Output, PeerCertificate, Rejection};
+use crate::event::{JobId, PeerCertificate, Rejection};
 use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
@@ -27,7 +24,7 @@ pub(crate) enum MainResponder {
     /// MM4 sent.
     ExpectIdSig(Box<ExpectIdSig>),
     /// MM5 received, the peer's certificate is before the judge.
-    AwaitVerdict(Box<AwaitVerdict>),
+    AwaitVerdict(Box<Claim>),
     /// The peer is authenticated, our private key is at work.
     AwaitSignature(Box<AwaitSignature>),
 }
@@ -46,26 +43,12 @@ pub(crate) struct ExpectIdSig {
     pub(crate) keyed: Keyed,
 }
 
-/// Waits for the verdict over the initiator's certificate.
-#[derive(Debug)]
-pub(crate) struct AwaitVerdict {
-    keyed: Keyed,
-    job: JobId,
-    hash: Vec<u8>,
-    signature: Vec<u8>,
-    identity: Identity,
-    initial_contact: bool,
-}
-
 /// Waits for our signature over HASH_R.
 #[derive(Debug)]
 pub(crate) struct AwaitSignature {
-    keyed: Keyed,
+    established: Established,
     job: JobId,
     id_body: Vec<u8>,
-    identity: Identity,
-    certificate: Arc<PeerCertificate>,
-    initial_contact: bool,
 }
 
 /// Begins with MM1: chooses, answers with MM2.
@@ -89,7 +72,7 @@ impl MainResponder {
             Self::ExpectKeNonce(state) => state.cookies,
             Self::ExpectIdSig(state) => state.keyed.cookies,
             Self::AwaitVerdict(state) => state.keyed.cookies,
-            Self::AwaitSignature(state) => state.keyed.cookies,
+            Self::AwaitSignature(state) => state.established.keyed.cookies,
         }
     }
 
@@ -99,7 +82,7 @@ impl MainResponder {
             Self::ExpectKeNonce(_) => None,
             Self::ExpectIdSig(state) => Some(&state.keyed),
             Self::AwaitVerdict(state) => Some(&state.keyed),
-            Self::AwaitSignature(state) => Some(&state.keyed),
+            Self::AwaitSignature(state) => Some(&state.established.keyed),
         }
     }
 
@@ -121,7 +104,7 @@ impl MainResponder {
         facts: &mut Facts<'_>,
     ) -> Stepped<Self, Established> {
         match self {
-            Self::AwaitVerdict(state) if state.job == job => state.judged(result, facts),
+            Self::AwaitVerdict(claim) if claim.job == job => accepted(claim.settle(result, facts)?, facts),
             other => Ok(Next::Wait(other)),
         }
     }
@@ -169,35 +152,17 @@ impl ExpectIdSig {
             Ok(peer) => peer,
             Err(error) => return Err(Refused::stay(error, MainResponder::ExpectIdSig(self))),
         };
-        check_identity(facts.cx, facts.remote, facts.path, &peer.identity)?;
-        let request = judge_request(facts.cx, facts.remote, facts.path, &peer);
-        let IdSig { last_block, id_body, identity, signature, initial_contact, .. } = peer;
-        let mut keyed = self.keyed;
-        keyed.sealer.last_block = last_block;
-        let hash = keyed.hash_i(&id_body);
-        let job = facts.cx.job(facts.owner);
-        facts.cx.emit(Output::Judge { job, request });
-        let next = AwaitVerdict { keyed, job, hash, signature, identity, initial_contact };
-        Ok(Next::Wait(MainResponder::AwaitVerdict(Box::new(next))))
+        let claim = Claim::examine(self.keyed, peer, Keyed::hash_i, facts)?;
+        Ok(Next::Wait(MainResponder::AwaitVerdict(Box::new(claim))))
     }
 }
 
-impl AwaitVerdict {
-    fn judged(
-        self: Box<Self>,
-        result: Result<Arc<PeerCertificate>, Rejection>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<MainResponder, Established> {
-        let certificate = result.map_err(ExchangeError::Certificate)?;
-        // RFC 2409 §5.1; only after the chain was accepted (IKEV1 SIG-1).
-        signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)
-            .map_err(ExchangeError::Signature)?;
-        let Self { keyed, identity, initial_contact, .. } = *self;
-        let id_body = our_id(facts.remote, facts.path)?;
-        let job = facts.sign(keyed.hash_r(&id_body))?;
-        let next = AwaitSignature { keyed, job, id_body, identity, certificate, initial_contact };
-        Ok(Next::Wait(MainResponder::AwaitSignature(Box::new(next))))
-    }
+/// The peer is authenticated: our own proof follows.
+fn accepted(established: Established, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
+    let id_body = our_id(facts.remote, facts.path)?;
+    let job = facts.sign(established.keyed.hash_r(&id_body))?;
+    let next = AwaitSignature { established, job, id_body };
+    Ok(Next::Wait(MainResponder::AwaitSignature(Box::new(next))))
 }
 
 impl AwaitSignature {
@@ -206,10 +171,10 @@ impl AwaitSignature {
         result: Result<Vec<u8>, String>,
         facts: &mut Facts<'_>,
     ) -> Stepped<MainResponder, Established> {
-        let signature = result.map_err(|why| ExchangeError::Local(format!("signing failed: {why}")))?;
-        let Self { mut keyed, id_body, identity, certificate, initial_contact, .. } = *self;
-        let datagram = keyed.seal_main(&our_id_sig(facts.remote, id_body, signature, None))?;
-        let established = Established { keyed, identity, certificate, initial_contact };
+        let signature = made(result)?;
+        let Self { mut established, id_body, .. } = *self;
+        let payloads = our_id_sig(facts.remote, id_body, signature, None);
+        let datagram = established.keyed.seal_main(&payloads)?;
         Ok(Next::Done(Box::new(established), Some(datagram)))
     }
 }

@@ -92,6 +92,35 @@ pub struct Remote {
     pub sha256_96: bool,
 }
 
+impl Default for Remote {
+    /// racoon's defaults, for anyone, with nothing to propose yet.
+    fn default() -> Self {
+        Self {
+            name: "anonymous".to_owned(),
+            selector: RemoteSelector::Anonymous,
+            exchange_modes: vec![ExchangeMode::Main],
+            my_identifier: MyIdentifier::LocalAddress,
+            peers_identifiers: Vec::new(),
+            verify_identifier: false,
+            certificate: None,
+            ca_file: None,
+            peers_certfile: None,
+            verify_cert: true,
+            send_cert: true,
+            send_cr: true,
+            match_empty_cr: false,
+            nonce_size: 16,
+            passive: false,
+            initial_contact: true,
+            proposal_check: ProposalCheck::default(),
+            proposals: Vec::new(),
+            rekey: Rekey::default(),
+            ph1id: 0,
+            sha256_96: false,
+        }
+    }
+}
+
 /// racoon.conf: `timer {}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {

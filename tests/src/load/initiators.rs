@@ -15,7 +15,7 @@ use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
 use policy::model::identity::{Identity as PeerIdentity, MyIdentifier};
 use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
-use policy::model::remote::{ExchangeMode, Rekey, Remote, RemoteSelector, Timers};
+use policy::model::remote::{Rekey, Remote, Timers};
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::sainfo::{Sainfo, SainfoId};
 use policy::model::selector::Selector;
@@ -55,20 +55,7 @@ fn config(identity: &Identity, plan: &Plan) -> Config {
     let aes = SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) };
     let remote = Remote {
         name: "responder".to_owned(),
-        selector: RemoteSelector::Anonymous,
-        exchange_modes: vec![ExchangeMode::Main],
         my_identifier: MyIdentifier::CertificateSubject,
-        peers_identifiers: Vec::new(),
-        verify_identifier: false,
-        certificate: None,
-        ca_file: None,
-        peers_certfile: None,
-        verify_cert: true,
-        send_cert: true,
-        send_cr: true,
-        match_empty_cr: false,
-        nonce_size: 16,
-        passive: false,
         initial_contact: false,
         proposal_check: ProposalCheck::Obey,
         proposals: vec![Phase1Proposal {
@@ -79,8 +66,7 @@ fn config(identity: &Identity, plan: &Plan) -> Config {
             lifetime: day,
         }],
         rekey: Rekey::Off,
-        ph1id: 0,
-        sha256_96: false,
+        ..Remote::default()
     };
     let remote = RemoteConfig {
         id: RemoteId(0),

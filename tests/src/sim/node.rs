@@ -9,10 +9,10 @@ use ike::crypto::provider::RsaPublicKey;
 use ike::endpoint::Endpoint;
 use ike::event::{CertificateId, PeerCertificate};
 use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
-use policy::model::identity::{Identity, IdentityKind, MyIdentifier, PeersIdentifier};
+use policy::model::identity::{Identity, IdentityKind, PeersIdentifier};
 use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
-use policy::model::remote::{ExchangeMode, Rekey, Remote, RemoteSelector, Timers};
+use policy::model::remote::{Remote, Timers};
 use policy::model::sainfo::{Sainfo, SainfoId};
 
 use super::kernel::Kernel;
@@ -75,22 +75,9 @@ pub fn identity(name: u8) -> Identity {
 
 fn remote(name: u8, settings: &Settings) -> Remote {
     Remote {
-        name: "anonymous".to_owned(),
-        selector: RemoteSelector::Anonymous,
-        exchange_modes: vec![ExchangeMode::Main],
-        my_identifier: MyIdentifier::LocalAddress,
         peers_identifiers: vec![PeersIdentifier { kind: IdentityKind::Fqdn, value: None }],
         verify_identifier: true,
-        certificate: None,
-        ca_file: None,
-        peers_certfile: None,
-        verify_cert: true,
-        send_cert: true,
         send_cr: name.is_multiple_of(2),
-        match_empty_cr: false,
-        nonce_size: 16,
-        passive: false,
-        initial_contact: true,
         proposal_check: settings.check,
         proposals: vec![Phase1Proposal {
             cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) },
@@ -99,9 +86,7 @@ fn remote(name: u8, settings: &Settings) -> Remote {
             group: Group::Modp2048,
             lifetime: Lifetime { time: settings.phase1_life, kilobytes: None },
         }],
-        rekey: Rekey::On,
-        ph1id: 0,
-        sha256_96: false,
+        ..Remote::default()
     }
 }
 

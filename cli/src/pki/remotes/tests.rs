@@ -12,8 +12,7 @@ use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
 use policy::model::identity::ConfiguredId;
-use policy::model::proposal::ProposalCheck;
-use policy::model::remote::{CertificateFiles, ExchangeMode, Rekey, RemoteSelector};
+use policy::model::remote::CertificateFiles;
 use tempfile::TempDir;
 
 use super::*;
@@ -56,27 +55,10 @@ impl Fixture {
         fs::write(path("ca.crt"), certificate("CA", &ca, "CA", &ca).to_pem().unwrap()).unwrap();
         fs::write(path("mycert.crt"), certificate("host", &mine, "CA", &ca).to_pem().unwrap()).unwrap();
         let remote = Remote {
-            name: "anonymous".to_owned(),
-            selector: RemoteSelector::Anonymous,
-            exchange_modes: vec![ExchangeMode::Main],
             my_identifier: MyIdentifier::CertificateSubject,
-            peers_identifiers: Vec::new(),
-            verify_identifier: false,
             certificate: Some(CertificateFiles { certificate: path("mycert.crt"), key: path("mykey.pem") }),
             ca_file: Some(path("ca.crt")),
-            peers_certfile: None,
-            verify_cert: true,
-            send_cert: true,
-            send_cr: true,
-            match_empty_cr: false,
-            nonce_size: 16,
-            passive: false,
-            initial_contact: true,
-            proposal_check: ProposalCheck::Strict,
-            proposals: Vec::new(),
-            rekey: Rekey::On,
-            ph1id: 0,
-            sha256_96: false,
+            ..Remote::default()
         };
         let directory = Some(folder.path().to_string_lossy().into_owned());
         let daemon = DaemonConfig { remotes: vec![remote], certificate_dir: directory, ..DaemonConfig::default() };

@@ -100,29 +100,7 @@ impl Drafts {
 
 impl Draft {
     fn new() -> Self {
-        let remote = Remote {
-            name: String::new(),
-            selector: RemoteSelector::Anonymous,
-            exchange_modes: Vec::new(),
-            my_identifier: MyIdentifier::LocalAddress,
-            peers_identifiers: Vec::new(),
-            verify_identifier: false,
-            certificate: None,
-            ca_file: None,
-            peers_certfile: None,
-            verify_cert: true,
-            send_cert: true,
-            send_cr: true,
-            match_empty_cr: false,
-            nonce_size: 16,
-            passive: false,
-            initial_contact: true,
-            proposal_check: ProposalCheck::default(),
-            proposals: Vec::new(),
-            rekey: Rekey::default(),
-            ph1id: 0,
-            sha256_96: false,
-        };
+        let remote = Remote { name: String::new(), exchange_modes: Vec::new(), ..Remote::default() };
         Self { remote, proposals: Vec::new(), lifetime: DEFAULT_LIFETIME, address: None }
     }
 
