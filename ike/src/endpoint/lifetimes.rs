@@ -81,6 +81,7 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&new) else { return };
         let (began, role, cookie) = (sa.began, sa.facts.role, sa.facts.protection.cookies.initiator);
         let (path, identity) = (sa.facts.path, sa.facts.owner.identity.clone());
+        let same_rules = sa.facts.peer_is_xfrmd;
         let others: Vec<Phase1Id> = self.by_peer.get(&path.peer.ip()).into_iter().flatten().copied().collect();
         for other in others.into_iter().filter(|other| *other != new) {
             let Some(old) = self.sas.get(&other).filter(|old| {
@@ -92,6 +93,11 @@ impl Endpoint {
                 continue;
             };
             let overlapped = old.facts.role != role && old.established >= began && replaces != Some(other);
+            // charon ends with an ISAKMP SA whatever children it made under it, unless it took a renewal for one and
+            // moved them. Of two that crossed it has moved none: both stay until the next renewal.
+            if overlapped && !same_rules {
+                continue;
+            }
             let new_loses = overlapped && cookie < old.facts.protection.cookies.initiator;
             let (loser, loser_role) = if new_loses { (new, role) } else { (other, old.facts.role) };
             // In a plain renewal whoever renewed cleans up.
@@ -135,8 +141,12 @@ impl Endpoint {
             let (peer, sa) = (child.owner.peer, child.inbound);
             self.delete_child(id);
             self.cx.report(Level::Info, peer, Event::ChildPurged { sa });
-        } else {
-            self.promote_replaced(&key);
+            return;
+        }
+        self.promote_replaced(&key);
+        // Another one serves again: this one is looked at once more.
+        if self.children.get(id).is_some_and(|child| child.replaced) {
+            self.cx.timers.set(Timer::RetireChild(id), self.cx.now.monotonic + GRACE);
         }
     }
 
@@ -152,7 +162,8 @@ impl Endpoint {
         let (key, role, rank, made) = (child.key, child.role, child.rank(), child.established);
         let same_rules = child.peer_is_xfrmd;
         for other in self.children.by_key(&key).into_iter().filter(|other| *other != new) {
-            let Some(old) = self.children.get(other).filter(|old| !old.replaced) else { continue };
+            // One that does not carry traffic yet settles with the others when it does.
+            let Some(old) = self.children.get(other).filter(|old| !old.replaced && old.carries()) else { continue };
             // A child may also be replaced by its own maker; two makers within one exchange's time have crossed. To other
             // makes the newest is the one: charon has taken the older outbound SA out by then.
             let crossed =

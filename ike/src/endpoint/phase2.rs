@@ -466,7 +466,10 @@ impl Endpoint {
     /// As [`Self::remove_child`], telling the peer.
     pub(super) fn delete_child(&mut self, id: ChildId) {
         let Some(child) = self.remove_child(id) else { return };
-        if let Some(sa) = self.sa_with(child.key.local, child.key.peer) {
+        // charon looks for the child under the ISAKMP SA that the DELETE comes by, and nowhere else.
+        let serves = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| !sa.retiring);
+        let parent = child.made_under.filter(serves).or_else(|| self.sa_with(child.key.local, child.key.peer));
+        if let Some(sa) = parent {
             self.send_informational(sa, delete_child(child.inbound.protocol, child.inbound.spi));
         }
     }
