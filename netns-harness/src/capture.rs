@@ -58,7 +58,10 @@ impl Capture {
     pub fn start(host: &Rc<Host>, interface: &str) -> Result<Self> {
         let file = host.folder().join(format!("{interface}.pcap"));
         let mut command = host.command("tcpdump");
-        command.args(["-n", "-i", interface, "-Q", "out", "--immediate-mode", "-U", "-Z", "root", "-w"]).arg(&file);
+        // A buffer of 16 MiB: on a busy machine tcpdump gets its turn late.
+        let buffer = ["-B", "16384"];
+        let output = ["-n", "-Q", "out", "--immediate-mode", "-U", "-Z", "root"];
+        command.args(output).args(buffer).args(["-i", interface, "-w"]).arg(&file);
         let mut tcpdump = host.spawn(&format!("tcpdump-{interface}"), command)?;
         tcpdump.wait_for_line(Duration::from_secs(20), "listening on")?;
         Ok(Self { tcpdump, file, _host: Rc::clone(host) })
