@@ -40,6 +40,9 @@ const SERVER: &str = "10.1.0.1";
 /// How long a responder may take over one crowd, and over taking it down.
 pub(super) const LIMIT: Duration = Duration::from_secs(90);
 
+/// Initiators at once. More make charon so slow that first messages are sent again; one that it comes to after the third
+/// message ends the exchange there (`IDii payload missing`), and the initiator waits in vain.
+const AT_ONCE: &str = "4";
 /// A responder that uses no CPU time for as long as this has nothing to do.
 const REST: Duration = Duration::from_millis(300);
 
@@ -100,7 +103,18 @@ impl Crowd {
         let (count_text, limit) = (count.to_string(), LIMIT.as_secs().to_string());
         let paper = |end: &str| self.papers.join(format!("{serial}.{end}"));
         let mut command = self.pair.bob.command(&self.load);
-        command.args(["--peer", SERVER, "--first", &address, "--count", &count_text, "--limit", &limit]);
+        command.args([
+            "--peer",
+            SERVER,
+            "--first",
+            &address,
+            "--count",
+            &count_text,
+            "--limit",
+            &limit,
+            "--at-once",
+            AT_ONCE,
+        ]);
         command.arg("--cert").arg(paper("crt")).arg("--key").arg(paper("key"));
         let done = crate::process::run(&mut command)?;
         let outcome: Outcome = serde_json::from_str(&done.stdout)
