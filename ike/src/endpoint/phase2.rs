@@ -1,5 +1,6 @@
 //! Quick modes: begun by us or by a peer, moved on, finished, failed; and the children they give.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -300,7 +301,12 @@ impl Endpoint {
 
     /// Takes a quick mode out, with what stands in the kernel for it.
     fn forget_quick(&mut self, id: Phase1Id, message_id: u32) -> Option<Quick> {
-        let quick = self.sas.get_mut(&id)?.quick.remove(&message_id)?;
+        let sa = self.sas.get_mut(&id)?;
+        let quick = sa.quick.remove(&message_id)?;
+        if sa.quick.is_empty() {
+            // An empty map keeps a node with room for eleven quick modes: half of all that a tunnel weighs.
+            sa.quick = BTreeMap::new();
+        }
         self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Quick(id, message_id)));
         self.cx.timers.cancel(Timer::Deadline(ExchangeKey::Quick(id, message_id)));
         Some(quick)
