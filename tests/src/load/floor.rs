@@ -14,6 +14,7 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::{Padding, Rsa};
 use openssl::stack::Stack;
+use openssl::x509::extension::BasicConstraints;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::{X509, X509NameBuilder, X509StoreContext};
 use policy::model::algorithm::Group;
@@ -117,6 +118,9 @@ fn certificate(name: &str, key: &PKey<Private>, issuer: Option<(&X509, &PKey<Pri
     let (before, after) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(30)?);
     builder.set_not_before(&before)?;
     builder.set_not_after(&after)?;
+    if issuer.is_none() {
+        builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
+    }
     builder.sign(issuer.map_or(key, |(_, key)| key), MessageDigest::sha256())?;
     Ok(builder.build())
 }
