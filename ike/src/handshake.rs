@@ -16,15 +16,9 @@ use crate::phase2::wish::ChildWish;
 use crate::retransmit::{Answered, Unanswered};
 use crate::step::{Stepped, lift};
 use crate::timer::Phase1Id;
+use crate::traits::PeerTraits;
 use crate::wire::message::RawPayload;
 use crate::wire::number::PayloadType;
-
-/// Vendor ID of this implementation: 16 octets drawn once.
-///
-/// A peer that sends it installs its inbound SA before it answers a quick mode, so that we may send on the outbound SA
-/// at once; others install after QM3 and get a grace.
-const VENDOR_ID: [u8; 16] =
-    [0x6c, 0x3a, 0x51, 0x0e, 0x8f, 0x27, 0xd4, 0x92, 0x1b, 0xc5, 0x7e, 0x60, 0xa9, 0x33, 0xee, 0x48];
 
 /// What a step of main mode works with.
 pub(crate) struct Facts<'a> {
@@ -33,8 +27,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) path: Path,
     /// Nothing is known of this peer yet: tell it to drop what it still holds of us.
     pub(crate) first_contact: bool,
-    /// Did the peer send our vendor ID? Written by the steps that read MM1 and MM2.
-    pub(crate) peer_is_xfrmd: &'a mut bool,
+    /// What the peer's vendor IDs promise. Written by the steps that read its first messages.
+    pub(crate) traits: &'a mut PeerTraits,
     /// Our side.
     pub(crate) role: Role,
     /// Who answers to outputs belong to.
@@ -52,17 +46,15 @@ impl Facts<'_> {
         Ok(job)
     }
 
-    /// Looks for our vendor ID.
+    /// Takes the vendor IDs of a message.
     pub(crate) fn read_vendor_ids(&mut self, payloads: &[RawPayload<'_>]) {
-        *self.peer_is_xfrmd = bodies(payloads, PayloadType::VENDOR).any(|vendor| vendor == VENDOR_ID);
+        self.traits.read(bodies(payloads, PayloadType::VENDOR));
     }
 
-    /// Adds our vendor ID: always as initiator, as responder only to a peer that sent it, so that MM2 is never larger
-    /// than MM1 (ATTACKS section 1).
+    /// Adds our vendor IDs.
     pub(crate) fn with_vendor_ids(&self, mut payloads: Vec<(PayloadType, Vec<u8>)>) -> Vec<(PayloadType, Vec<u8>)> {
-        if self.role == Role::Initiator || *self.peer_is_xfrmd {
-            payloads.push((PayloadType::VENDOR, VENDOR_ID.to_vec()));
-        }
+        let ours = self.traits.ours(&self.remote.remote, self.role);
+        payloads.extend(ours.into_iter().map(|id| (PayloadType::VENDOR, id)));
         payloads
     }
 }
@@ -168,7 +160,7 @@ pub(crate) struct Handshake {
     pub(crate) unanswered: Option<Unanswered>,
     pub(crate) answered: Answered,
     pub(crate) refusals: u8,
-    pub(crate) peer_is_xfrmd: bool,
+    pub(crate) traits: PeerTraits,
     /// The ISAKMP SA this one renews.
     pub(crate) replaces: Option<Phase1Id>,
     /// Children to negotiate once this is up.

@@ -24,4 +24,5 @@ pub mod report;
 mod retransmit;
 mod step;
 mod timer;
+mod traits;
 pub mod wire;

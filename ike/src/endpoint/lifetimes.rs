@@ -81,7 +81,7 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&new) else { return };
         let (began, role, cookie) = (sa.began, sa.facts.role, sa.facts.protection.cookies.initiator);
         let (path, identity) = (sa.facts.path, sa.facts.owner.identity.clone());
-        let same_rules = sa.facts.peer_is_xfrmd;
+        let same_rules = sa.facts.traits.xfrmd;
         let others: Vec<Phase1Id> = self.by_peer.get(&path.peer.ip()).into_iter().flatten().copied().collect();
         for other in others.into_iter().filter(|other| *other != new) {
             let Some(old) = self.sas.get(&other).filter(|old| {

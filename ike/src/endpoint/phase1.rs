@@ -25,6 +25,7 @@ use crate::report::{CookiePair, Ends, Event, Level};
 use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
 use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
+use crate::traits::PeerTraits;
 use crate::wire::header::{Cookie, Header};
 use crate::wire::number::{PayloadType, ProtocolId};
 
@@ -56,13 +57,13 @@ impl Endpoint {
             return self.abandon(wishes, "the remote is passive");
         }
         let id = self.cx.phase1_id();
-        let mut peer_is_xfrmd = false;
+        let mut traits = PeerTraits::default();
         let mut facts = Facts {
             cx: &mut self.cx,
             remote: &remote,
             path,
             first_contact: false,
-            peer_is_xfrmd: &mut peer_is_xfrmd,
+            traits: &mut traits,
             role: Role::Initiator,
             owner: JobOwner::Phase1(id),
         };
@@ -96,7 +97,7 @@ impl Endpoint {
             unanswered: None,
             answered: Answered::default(),
             refusals: 0,
-            peer_is_xfrmd,
+            traits,
             replaces,
             wishes,
             early: Vec::new(),
@@ -190,13 +191,13 @@ impl Endpoint {
             self.forget_handshake(victim);
         }
         let id = self.cx.phase1_id();
-        let mut peer_is_xfrmd = false;
+        let mut traits = PeerTraits::default();
         let mut facts = Facts {
             cx: &mut self.cx,
             remote: &remote,
             path,
             first_contact: false,
-            peer_is_xfrmd: &mut peer_is_xfrmd,
+            traits: &mut traits,
             role: Role::Responder,
             owner: JobOwner::Phase1(id),
         };
@@ -221,7 +222,7 @@ impl Endpoint {
             unanswered: None,
             answered,
             refusals: 0,
-            peer_is_xfrmd,
+            traits,
             replaces: None,
             wishes: Vec::new(),
             early: Vec::new(),
@@ -276,7 +277,7 @@ impl Endpoint {
             remote: &handshake.remote,
             path: handshake.path,
             first_contact: first_contact && handshake.remote.remote.initial_contact,
-            peer_is_xfrmd: &mut handshake.peer_is_xfrmd,
+            traits: &mut handshake.traits,
             role,
             owner: JobOwner::Phase1(id),
         };
@@ -398,7 +399,7 @@ impl Endpoint {
             protection: keyed.protection(),
             remote: Arc::clone(&handshake.remote),
             owner: Arc::clone(&owner),
-            peer_is_xfrmd: handshake.peer_is_xfrmd,
+            traits: handshake.traits,
             role,
         };
         let times = Times { began: handshake.began, established: now.monotonic, established_wall: now.wall, expires };

@@ -378,7 +378,7 @@ impl Endpoint {
         let Some(quick) = self.forget_quick(id, message_id) else { return };
         let Some(sa) = self.sas.get_mut(&id) else { return };
         let path = sa.facts.path;
-        let (owner, peer_is_xfrmd) = (Arc::clone(&sa.facts.owner), sa.facts.peer_is_xfrmd);
+        let (owner, peer_is_xfrmd) = (Arc::clone(&sa.facts.owner), sa.facts.traits.xfrmd);
         let mut answered = quick.answered;
         if let Some(datagram) = datagram {
             answered.answered(datagram.clone());

@@ -59,7 +59,7 @@ fn attributes(proposal: &Phase1Proposal) -> Vec<Attribute> {
     let mut list = vec![
         short(phase1_attr::ENCRYPTION, facts.phase1.unwrap_or_default()),
         short(phase1_attr::HASH, proposal.hash.facts().phase1),
-        short(phase1_attr::AUTH_METHOD, proposal.auth.number()),
+        short(phase1_attr::AUTH_METHOD, proposal.auth.number(true)),
         short(phase1_attr::GROUP, proposal.group.number()),
         short(phase1_attr::LIFE_TYPE, life_type::SECONDS),
         Attribute { kind: phase1_attr::LIFE_DURATION, value: duration(proposal.lifetime.time.as_secs()) },
@@ -194,7 +194,7 @@ fn accept(peer: &Offered, own: &Phase1Proposal, check: ProposalCheck) -> Result<
     if peer.hash != Some(own.hash) {
         differences.push(format!("hash (ours {})", own.hash.facts().racoon));
     }
-    if peer.auth != Some(u64::from(own.auth.number())) {
+    if peer.auth != Some(u64::from(own.auth.number(false))) {
         differences.push(format!("authentication (ours {})", own.auth.racoon_name()));
     }
     if peer.group != Some(own.group) {

@@ -19,6 +19,7 @@ use crate::event::{ChildId, JobId, Output, Owner, SaDirection, SaInstall, SaName
 use crate::message::Role;
 use crate::payloads::Shape;
 use crate::protection::{Chain, Protected, Protection};
+use crate::traits::PeerTraits;
 use crate::wire::identification::IdPayload;
 use crate::wire::number::{PayloadType, ProtocolId};
 
@@ -43,7 +44,7 @@ pub(crate) struct SaFacts {
     pub(crate) protection: Protection,
     pub(crate) remote: Arc<RemoteConfig>,
     pub(crate) owner: Arc<Owner>,
-    pub(crate) peer_is_xfrmd: bool,
+    pub(crate) traits: PeerTraits,
     pub(crate) role: Role,
 }
 

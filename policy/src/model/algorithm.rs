@@ -314,37 +314,110 @@ impl Group {
 }
 
 /// Phase 1 authentication methods this product knows by name.
+///
+/// Those of hybrid authentication and XAuth say which side we are on: `Server` asks for the password, `Client` gives it.
+/// The number on the wire depends on who is the initiator too ([`Self::number`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthMethod {
     /// Pre-shared key.
     PreSharedKey,
     /// RSA signatures.
     RsaSignature,
+    /// ECDSA with SHA-256 on P-256 (RFC 4754).
+    EcdsaP256,
+    /// ECDSA with SHA-384 on P-384 (RFC 4754).
+    EcdsaP384,
+    /// ECDSA with SHA-512 on P-521 (RFC 4754).
+    EcdsaP521,
+    /// Hybrid: the server signs with RSA, the client gives a password (draft-ietf-ipsec-isakmp-hybrid-auth-05).
+    HybridRsa(XauthSide),
+    /// Pre-shared key, then XAuth (draft-beaulieu-ike-xauth-02).
+    XauthPsk(XauthSide),
+    /// RSA signatures, then XAuth.
+    XauthRsa(XauthSide),
+}
+
+/// Our side of extended authentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum XauthSide {
+    /// We ask for the password.
+    Server,
+    /// We give it.
+    Client,
 }
 
 impl AuthMethod {
-    /// Phase 1 attribute value.
-    pub const fn number(self) -> u16 {
+    /// Every method of the table.
+    pub const ALL: [Self; 11] = [
+        Self::PreSharedKey,
+        Self::RsaSignature,
+        Self::EcdsaP256,
+        Self::EcdsaP384,
+        Self::EcdsaP521,
+        Self::HybridRsa(XauthSide::Server),
+        Self::HybridRsa(XauthSide::Client),
+        Self::XauthPsk(XauthSide::Server),
+        Self::XauthPsk(XauthSide::Client),
+        Self::XauthRsa(XauthSide::Server),
+        Self::XauthRsa(XauthSide::Client),
+    ];
+
+    /// Phase 1 attribute value; for hybrid authentication and XAuth the number names the side that is the initiator of
+    /// phase 1: `Client` of an initiator and `Server` of a responder have the "initiator gives the password" number.
+    pub const fn number(self, we_initiate: bool) -> u16 {
+        /// `initiator` if the side that gives the password begins phase 1, else `responder`.
+        const fn by_client(side: XauthSide, we_initiate: bool, initiator: u16, responder: u16) -> u16 {
+            if matches!(side, XauthSide::Client) == we_initiate { initiator } else { responder }
+        }
         match self {
             Self::PreSharedKey => 1,
             Self::RsaSignature => 3,
+            Self::EcdsaP256 => 9,
+            Self::EcdsaP384 => 10,
+            Self::EcdsaP521 => 11,
+            Self::HybridRsa(side) => by_client(side, we_initiate, 64221, 64222),
+            Self::XauthPsk(side) => by_client(side, we_initiate, 65001, 65002),
+            Self::XauthRsa(side) => by_client(side, we_initiate, 65005, 65006),
         }
     }
 
-    /// By attribute value.
-    pub fn from_number(number: u16) -> Option<Self> {
-        match number {
-            1 => Some(Self::PreSharedKey),
-            3 => Some(Self::RsaSignature),
-            _ => None,
-        }
-    }
-
-    /// racoon.conf's spelling.
+    /// racoon.conf's spelling; the ECDSA methods are an extension.
     pub const fn racoon_name(self) -> &'static str {
         match self {
             Self::PreSharedKey => "pre_shared_key",
             Self::RsaSignature => "rsasig",
+            Self::EcdsaP256 => "ecdsa256",
+            Self::EcdsaP384 => "ecdsa384",
+            Self::EcdsaP521 => "ecdsa521",
+            Self::HybridRsa(XauthSide::Server) => "hybrid_rsa_server",
+            Self::HybridRsa(XauthSide::Client) => "hybrid_rsa_client",
+            Self::XauthPsk(XauthSide::Server) => "xauth_psk_server",
+            Self::XauthPsk(XauthSide::Client) => "xauth_psk_client",
+            Self::XauthRsa(XauthSide::Server) => "xauth_rsa_server",
+            Self::XauthRsa(XauthSide::Client) => "xauth_rsa_client",
         }
+    }
+
+    /// Our side of the extended authentication that follows phase 1, if any does.
+    pub const fn xauth(self) -> Option<XauthSide> {
+        match self {
+            Self::HybridRsa(side) | Self::XauthPsk(side) | Self::XauthRsa(side) => Some(side),
+            _ => None,
+        }
+    }
+
+    /// Does it rest on a pre-shared key?
+    pub const fn is_psk(self) -> bool {
+        matches!(self, Self::PreSharedKey | Self::XauthPsk(_))
+    }
+
+    /// Must we have a certificate and its key?
+    pub const fn we_sign(self) -> bool {
+        !matches!(self, Self::PreSharedKey | Self::XauthPsk(_) | Self::HybridRsa(XauthSide::Client))
+    }
+
+    /// Must the peer have one?
+    pub const fn peer_signs(self) -> bool {
+        !matches!(self, Self::PreSharedKey | Self::XauthPsk(_) | Self::HybridRsa(XauthSide::Server))
     }
 }

@@ -45,6 +45,61 @@ pub enum Rekey {
     Force,
 }
 
+/// `nat_traversal`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NatTraversal {
+    /// Not offered.
+    #[default]
+    Off,
+    /// Offered; UDP encapsulation where a NAT is found (RFC 3947).
+    On,
+    /// UDP encapsulation whether there is a NAT or not.
+    Force,
+}
+
+/// `ike_frag`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IkeFrag {
+    /// Neither offered nor accepted.
+    #[default]
+    Off,
+    /// Offered and accepted; we cut messages for a peer that offers it too.
+    On,
+    /// As `On`, but we cut large messages from the first on, whatever the peer offers.
+    Force,
+}
+
+/// `generate_policy`: what a responder does for a peer whose policy is not in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GeneratePolicy {
+    /// Refuses its quick mode.
+    #[default]
+    Off,
+    /// Makes the policy, level `require`.
+    Require,
+    /// Makes the policy, level `unique`: an SA of its own.
+    Unique,
+}
+
+/// Dead peer detection (RFC 3706).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dpd {
+    /// Is the vendor ID sent, so that the peer may probe us?
+    pub offered: bool,
+    /// Probe a peer that was silent for so long; zero never probes.
+    pub delay: Duration,
+    /// Gap between unanswered probes.
+    pub retry: Duration,
+    /// Unanswered probes after which the peer is dead.
+    pub max_failures: u32,
+}
+
+impl Default for Dpd {
+    fn default() -> Self {
+        Self { offered: true, delay: Duration::ZERO, retry: Duration::from_secs(5), max_failures: 5 }
+    }
+}
+
 /// One `remote` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
@@ -88,6 +143,20 @@ pub struct Remote {
     pub rekey: Rekey,
     /// `ph1id`.
     pub ph1id: u32,
+    /// UDP encapsulation through NATs.
+    pub nat_traversal: NatTraversal,
+    /// IKE fragmentation.
+    pub ike_frag: IkeFrag,
+    /// Dead peer detection.
+    pub dpd: Dpd,
+    /// Policies for peers that have none in the kernel.
+    pub generate_policy: GeneratePolicy,
+    /// Do the IDs of quick mode name the SA's endpoints, whatever the policy says?
+    pub support_proxy: bool,
+    /// As client: ask for a configuration after phase 1 (ISAKMP mode config).
+    pub mode_cfg: bool,
+    /// Our XAuth user name, as client.
+    pub xauth_login: Option<String>,
     /// Truncate HMAC-SHA2-256 to 96 bits in ESP, for peers that do (racoon on Linux).
     pub sha256_96: bool,
 }
@@ -116,6 +185,13 @@ impl Default for Remote {
             proposals: Vec::new(),
             rekey: Rekey::default(),
             ph1id: 0,
+            nat_traversal: NatTraversal::default(),
+            ike_frag: IkeFrag::default(),
+            dpd: Dpd::default(),
+            generate_policy: GeneratePolicy::default(),
+            support_proxy: false,
+            mode_cfg: false,
+            xauth_login: None,
             sha256_96: false,
         }
     }

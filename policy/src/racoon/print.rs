@@ -9,7 +9,9 @@ use crate::model::daemon::{DaemonConfig, Listen, LogLevel};
 use crate::model::identity::{ConfiguredId, Identity, MyIdentifier, PeersIdentifier};
 use crate::model::lifetime::Lifetime;
 use crate::model::proposal::{Phase1Proposal, ProposalCheck};
-use crate::model::remote::{ExchangeMode, Rekey, Remote, RemoteSelector, Timers};
+use crate::model::remote::{
+    ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
+};
 use crate::model::sainfo::{Sainfo, SainfoId};
 
 /// Prints a configuration as a racoon.conf.
@@ -137,6 +139,9 @@ fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
         ("passive", remote.passive),
         ("initial_contact", remote.initial_contact),
         ("sha256_96", remote.sha256_96),
+        ("support_proxy", remote.support_proxy),
+        ("mode_cfg", remote.mode_cfg),
+        ("dpd", remote.dpd.offered),
     ];
     for (name, on) in switches {
         writeln!(f, "\t{name} {};", on_off(on))?;
@@ -145,6 +150,15 @@ fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
     writeln!(f, "\tproposal_check {};", proposal_check(remote.proposal_check))?;
     writeln!(f, "\trekey {};", rekey(remote.rekey))?;
     writeln!(f, "\tph1id {};", remote.ph1id)?;
+    writeln!(f, "\tnat_traversal {};", nat_traversal(remote.nat_traversal))?;
+    writeln!(f, "\tike_frag {};", ike_frag(remote.ike_frag))?;
+    writeln!(f, "\tdpd_delay {};", remote.dpd.delay.as_secs())?;
+    writeln!(f, "\tdpd_retry {};", remote.dpd.retry.as_secs())?;
+    writeln!(f, "\tdpd_maxfail {};", remote.dpd.max_failures)?;
+    writeln!(f, "\tgenerate_policy {};", generate_policy(remote.generate_policy))?;
+    if let Some(user) = &remote.xauth_login {
+        writeln!(f, "\txauth_login \"{user}\";")?;
+    }
     for entry in &remote.proposals {
         proposal(f, entry)?;
     }
@@ -164,6 +178,30 @@ fn proposal_check(check: ProposalCheck) -> &'static str {
         ProposalCheck::Strict => "strict",
         ProposalCheck::Claim => "claim",
         ProposalCheck::Exact => "exact",
+    }
+}
+
+fn nat_traversal(value: NatTraversal) -> &'static str {
+    match value {
+        NatTraversal::Off => "off",
+        NatTraversal::On => "on",
+        NatTraversal::Force => "force",
+    }
+}
+
+fn ike_frag(value: IkeFrag) -> &'static str {
+    match value {
+        IkeFrag::Off => "off",
+        IkeFrag::On => "on",
+        IkeFrag::Force => "force",
+    }
+}
+
+fn generate_policy(value: GeneratePolicy) -> &'static str {
+    match value {
+        GeneratePolicy::Off => "off",
+        GeneratePolicy::Require => "require",
+        GeneratePolicy::Unique => "unique",
     }
 }
 

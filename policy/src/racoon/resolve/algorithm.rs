@@ -6,7 +6,7 @@ use super::super::ast::Arg;
 use super::super::token::TokenKind;
 use super::Resolver;
 use crate::diagnostic::Diagnostic;
-use crate::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, Strength};
+use crate::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, Strength, XauthSide};
 use crate::span::Span;
 
 /// Which phase an algorithm is for.
@@ -70,17 +70,20 @@ const INTEGRITY: &[(&str, Option<Hash>)] = &[
 const AUTH_METHODS: &[(&str, Option<AuthMethod>)] = &[
     ("rsasig", Some(AuthMethod::RsaSignature)),
     ("pre_shared_key", Some(AuthMethod::PreSharedKey)),
+    ("ecdsa256", Some(AuthMethod::EcdsaP256)),
+    ("ecdsa384", Some(AuthMethod::EcdsaP384)),
+    ("ecdsa521", Some(AuthMethod::EcdsaP521)),
     ("dsssig", None),
     ("rsaenc", None),
     ("gssapi_krb", None),
-    ("hybrid_rsa_server", None),
-    ("hybrid_rsa_client", None),
+    ("hybrid_rsa_server", Some(AuthMethod::HybridRsa(XauthSide::Server))),
+    ("hybrid_rsa_client", Some(AuthMethod::HybridRsa(XauthSide::Client))),
     ("hybrid_dss_server", None),
     ("hybrid_dss_client", None),
-    ("xauth_psk_server", None),
-    ("xauth_psk_client", None),
-    ("xauth_rsa_server", None),
-    ("xauth_rsa_client", None),
+    ("xauth_psk_server", Some(AuthMethod::XauthPsk(XauthSide::Server))),
+    ("xauth_psk_client", Some(AuthMethod::XauthPsk(XauthSide::Client))),
+    ("xauth_rsa_server", Some(AuthMethod::XauthRsa(XauthSide::Server))),
+    ("xauth_rsa_client", Some(AuthMethod::XauthRsa(XauthSide::Client))),
 ];
 
 impl Resolver<'_> {

@@ -4,6 +4,7 @@
 //! that need a feature xfrmd lacks are errors that say so; nothing is skipped in silence.
 
 mod algorithm;
+mod features;
 mod global;
 mod identity;
 mod proposal;
@@ -94,18 +95,6 @@ impl Resolver<'_> {
     /// `args` is a directive that changes nothing here.
     fn no_effect(&mut self, args: &Args<'_>, why: &str) {
         self.diagnostics.warning(args.name_span(), format!("`{}` has no effect: {why}", args.name()));
-    }
-
-    /// A switch that must be off, because xfrmd lacks what it turns on.
-    fn must_be_off(&mut self, args: &mut Args<'_>, why: &str) {
-        let given = args.peek().cloned();
-        if let (Some(true), Some(given)) = (args.switch(self.diagnostics), given) {
-            let name = args.name();
-            self.diagnostics.push(Diagnostic::error(
-                args.name_span().to(given.span),
-                format!("`{name} on` is not supported yet: {why}"),
-            ));
-        }
     }
 
     /// `name`, below `path certificate` if it is relative.

@@ -11,7 +11,6 @@ use super::proposal::ProposalDraft;
 use super::{Reasons, Resolver, Seen, reason};
 use crate::diagnostic::Diagnostic;
 use crate::model::addr::AddrPort;
-use crate::model::algorithm::AuthMethod;
 use crate::model::identity::MyIdentifier;
 use crate::model::lifetime::DEFAULT_LIFETIME;
 use crate::model::proposal::ProposalCheck;
@@ -64,7 +63,7 @@ const SINGLE: &[&str] = &["certificate_type", "ca_type", "peers_certfile", "remo
 const REPEATABLE: &[&str] = &["peers_identifier", "proposal", "script"];
 
 /// Directives that need a feature xfrmd lacks.
-const NOT_YET: Reasons = &[("script", "hook scripts are not run"), ("xauth_login", "there is no XAuth")];
+const NOT_YET: Reasons = &[("script", "hook scripts are not run")];
 
 /// Whom a block is for, as `inherit` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -225,14 +224,17 @@ impl Resolver<'_> {
         }
         for proposal in &draft.proposals {
             match proposal.auth {
-                AuthMethod::RsaSignature if remote.certificate.is_none() => self.diagnostics.push(
-                    Diagnostic::warning(proposal.span, "`rsasig` without a certificate of our own cannot succeed")
-                        .hint("add `certificate_type x509 \"CERT\" \"KEY\";` to the `remote`"),
-                ),
-                AuthMethod::PreSharedKey if self.config.psk_file.is_none() => self.diagnostics.push(
+                method if method.we_sign() && remote.certificate.is_none() => self.diagnostics.push(
                     Diagnostic::warning(
                         proposal.span,
-                        "`pre_shared_key` without `path pre_shared_key` above cannot succeed",
+                        format!("`{}` without a certificate of our own cannot succeed", method.racoon_name()),
+                    )
+                    .hint("add `certificate_type x509 \"CERT\" \"KEY\";` to the `remote`"),
+                ),
+                method if method.is_psk() && self.config.psk_file.is_none() => self.diagnostics.push(
+                    Diagnostic::warning(
+                        proposal.span,
+                        format!("`{}` without `path pre_shared_key` above cannot succeed", method.racoon_name()),
                     )
                     .hint("add `path pre_shared_key \"/etc/racoon/psk.txt\";`"),
                 ),
@@ -243,7 +245,7 @@ impl Resolver<'_> {
             self.diagnostics
                 .warning(span, "`verify_identifier on` without `peers_identifier`: any identity is accepted");
         }
-        if !remote.verify_cert && draft.proposals.iter().any(|proposal| proposal.auth == AuthMethod::RsaSignature) {
+        if !remote.verify_cert && draft.proposals.iter().any(|proposal| proposal.auth.peer_signs()) {
             self.diagnostics.warning(span, "`verify_cert off`: anyone with any certificate is accepted as this peer");
         }
     }
@@ -300,6 +302,8 @@ impl Resolver<'_> {
             _ => {
                 self.identity_directive(&mut draft.remote, args);
                 self.exchange_directive(&mut draft.remote, args);
+                self.path_directive(&mut draft.remote, args);
+                self.road_warrior_directive(&mut draft.remote, args);
                 self.inert_directive(args);
             }
         }
@@ -470,7 +474,6 @@ impl Resolver<'_> {
 
     /// Directives that change nothing, or that may only say "no".
     fn inert_directive(&mut self, args: &mut Args<'_>) {
-        const SWITCH: &[(&str, &str)] = &[("on", "on"), ("off", "off"), ("force", "force")];
         match args.name() {
             "doi" => {
                 args.choice(&[("ipsec_doi", ())], self.diagnostics);
@@ -481,40 +484,14 @@ impl Resolver<'_> {
                     self.no_effect(args, "the only situation negotiated is `identity_only`");
                 }
             }
-            "mode_cfg" => self.must_be_off(args, "there is no mode config"),
-            "support_proxy" => self.must_be_off(args, "the endpoints come from the policy"),
-            "generate_policy" => self.generate_policy(args),
             "weak_phase1_check" => {
                 self.inert_switch(args, "unauthenticated deletes are always ignored, for anyone could send them");
-            }
-            "nat_traversal" | "ike_frag" => {
-                let what = if args.name() == "ike_frag" { "IKE fragmentation" } else { "NAT traversal" };
-                match args.choice(SWITCH, self.diagnostics) {
-                    Some("on") => self.no_effect(args, &format!("{what} is not negotiated yet")),
-                    Some("force") => {
-                        let message = format!("`{} force` is not supported yet: {what} is not negotiated", args.name());
-                        self.diagnostics.error(args.name_span(), message);
-                    }
-                    _ => {}
-                }
             }
             "esp_frag" => {
                 args.number32(self.diagnostics);
                 self.no_effect(args, "Linux fragments ESP packets as the route demands");
             }
-            "dpd" => self.inert_switch(args, "DPD is not supported yet"),
-            "dpd_delay" | "dpd_retry" | "dpd_maxfail" => {
-                args.number32(self.diagnostics);
-                self.no_effect(args, "DPD is not supported yet");
-            }
             _ => {}
-        }
-    }
-
-    fn generate_policy(&mut self, args: &mut Args<'_>) {
-        let values = [("off", false), ("on", true), ("require", true), ("unique", true)];
-        if args.choice(&values, self.diagnostics) == Some(true) {
-            self.not_supported_yet(args, "policies come from setkey alone");
         }
     }
 
@@ -524,7 +501,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn set_switch(&mut self, target: &mut bool, args: &mut Args<'_>) {
+    pub(super) fn set_switch(&mut self, target: &mut bool, args: &mut Args<'_>) {
         if let Some(on) = args.switch(self.diagnostics) {
             *target = on;
         }
