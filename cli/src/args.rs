@@ -176,6 +176,14 @@ pub enum Action {
     },
     /// List the deny list
     Revoked(Listing),
+    /// Make a setkey script of keylime's subnets file
+    Generate {
+        /// The file: `ipsec`, networks, `exclude`, networks
+        file: PathBuf,
+        /// Print the racoon.conf that goes with it instead
+        #[arg(long)]
+        racoon_conf: bool,
+    },
     /// Print a completion script
     Completions {
         /// For which shell

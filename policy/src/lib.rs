@@ -1,6 +1,7 @@
 //! The words of IPsec policy, and the grammars that produce them.
 #![forbid(unsafe_code)]
 pub mod diagnostic;
+pub mod keylime;
 pub mod model;
 pub mod racoon;
 pub mod setkey;

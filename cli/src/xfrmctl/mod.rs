@@ -2,6 +2,7 @@
 
 pub mod dead;
 pub mod failure;
+pub mod generate;
 pub mod listing;
 pub mod run;
 pub mod show;

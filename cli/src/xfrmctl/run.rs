@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::dead::JournalCutter;
 use super::failure::Failure;
-use super::{listing, show};
+use super::{generate, listing, show};
 use crate::args::{Action, ControlArgs, Listing, Places, Which};
 use crate::control::{CallError, CertificateRef, Request, call};
 use crate::daemon::files;
@@ -73,6 +73,7 @@ fn run(args: &ControlArgs) -> Result<(), Failure> {
             let entries = revoked_reports(&list);
             print(&entries, *how, |palette| show::revoked(&entries, palette))
         }
+        Action::Generate { file, racoon_conf } => write(generate::generate(file, *racoon_conf)?.as_bytes()),
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut ControlArgs::command(), "xfrmctl", &mut script);
