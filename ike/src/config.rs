@@ -1,6 +1,6 @@
 //! The configuration as the core needs it: resolved words plus what files held (names, certificates), never the files.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use policy::model::addr::ISAKMP_PORT;
@@ -64,7 +64,24 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The block for `peer`: an address block before anonymous ones; the first of equals.
+    /// The blocks that `peer` may speak under, best first: those with its address, or the anonymous ones if it has none
+    /// of its own. A written port that is the peer's goes before; it excludes nobody, because NATs change ports.
+    ///
+    /// racoon also tries the anonymous blocks for a peer whose own block refuses it. That would let anybody who is good
+    /// for an anonymous block in between take the place of a peer whose block names an identity, and is not copied.
+    pub fn candidates(&self, peer: SocketAddr) -> Vec<Arc<RemoteConfig>> {
+        let of = |wanted: fn(&RemoteSelector, IpAddr) -> bool| -> Vec<Arc<RemoteConfig>> {
+            self.remotes.iter().filter(|remote| wanted(&remote.remote.selector, peer.ip())).cloned().collect()
+        };
+        let mut own = of(|selector, peer| matches!(selector, RemoteSelector::Address(at) if at.addr == peer));
+        own.sort_by_key(|remote| match remote.remote.selector {
+            RemoteSelector::Address(at) => at.port.is_none_or(|port| port != peer.port()),
+            RemoteSelector::Anonymous => true,
+        });
+        if own.is_empty() { of(|selector, _| *selector == RemoteSelector::Anonymous) } else { own }
+    }
+
+    /// The first block for `peer`: what its address alone says.
     pub fn remote_for(&self, peer: IpAddr) -> Option<&Arc<RemoteConfig>> {
         self.remotes
             .iter()

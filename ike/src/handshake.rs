@@ -3,27 +3,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::model::identity::Identity;
+
 use crate::config::RemoteConfig;
 use crate::context::{Context, JobOwner, Path};
 use crate::error::ExchangeError;
 use crate::event::{JobId, Output, PeerCertificate, Rejection};
+use crate::identity::choice::{self, Fit};
+use crate::identity::dn::same_name;
 use crate::message::{Cookies, Message, Role};
 use crate::payloads::bodies;
 use crate::phase1::exchange::{Established, Keyed};
 use crate::phase1::main_initiator::MainInitiator;
 use crate::phase1::main_responder::MainResponder;
+use crate::phase1::proposal::{Choice, choose_among};
 use crate::phase2::wish::ChildWish;
+use crate::report::{Event, Level};
 use crate::retransmit::{Answered, Unanswered};
 use crate::step::{Stepped, lift};
 use crate::timer::Phase1Id;
 use crate::traits::PeerTraits;
+use crate::wire::cert::CertRequest;
 use crate::wire::message::RawPayload;
-use crate::wire::number::PayloadType;
+use crate::wire::number::{CertEncoding, PayloadType};
+use crate::wire::sa::SaPayload;
 
 /// What a step of main mode works with.
 pub(crate) struct Facts<'a> {
     pub(crate) cx: &'a mut Context,
-    pub(crate) remote: &'a Arc<RemoteConfig>,
+    pub(crate) remote: &'a mut Arc<RemoteConfig>,
+    /// Blocks that the peer may still be meant by, `remote` among them.
+    pub(crate) candidates: &'a mut Vec<Arc<RemoteConfig>>,
     pub(crate) path: Path,
     /// Nothing is known of this peer yet: tell it to drop what it still holds of us.
     pub(crate) first_contact: bool,
@@ -36,6 +46,50 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Facts<'_> {
+    /// Chooses for the first message of a peer: see [`choose_among`]. `remote` becomes the first candidate that accepts.
+    ///
+    /// # Errors
+    /// [`ExchangeError::NoProposalChosen`].
+    pub(crate) fn choose_remote(&mut self, offered: &SaPayload) -> Result<Choice, ExchangeError> {
+        let choice = choose_among(offered, self.candidates)?;
+        if let Some(first) = self.candidates.first() {
+            *self.remote = Arc::clone(first);
+        }
+        Ok(choice)
+    }
+
+    /// The peer has said who it is: from here on `remote` is the block it is meant by. A mismatch that
+    /// `verify_identifier off` lets pass is logged.
+    ///
+    /// # Errors
+    /// [`ExchangeError::IdentityRefused`] if no block takes it.
+    pub(crate) fn identify(&mut self, identity: &Identity) -> Result<(), ExchangeError> {
+        let Some((chosen, fit)) = choice::choose(self.candidates, identity) else {
+            return Err(ExchangeError::IdentityRefused(identity.clone()));
+        };
+        if chosen.id != self.remote.id {
+            let name = chosen.remote.name.clone();
+            self.cx.report(Level::Debug, self.path.peer, Event::RemoteChosen { name, identity: identity.clone() });
+            *self.remote = Arc::clone(chosen);
+        }
+        if fit == Fit::Unlisted {
+            self.cx.report(Level::Notify, self.path.peer, Event::IdentityNotConfigured { identity: identity.clone() });
+        }
+        Ok(())
+    }
+
+    /// The peer has asked for certificates: blocks that can answer go first. One that cannot stays, as racoon sent its
+    /// certificate all the same where there was no choice.
+    pub(crate) fn requested(&mut self, requests: &[CertRequest]) {
+        if requests.is_empty() || self.candidates.len() < 2 {
+            return;
+        }
+        self.candidates.sort_by_key(|candidate| !answers(candidate, requests));
+        if let Some(first) = self.candidates.first() {
+            *self.remote = Arc::clone(first);
+        }
+    }
+
     /// Starts a signature with the remote's key.
     pub(crate) fn sign(&mut self, octets: Vec<u8>) -> Result<JobId, ExchangeError> {
         let credential = self.remote.credential.as_ref().ok_or_else(|| {
@@ -57,6 +111,19 @@ impl Facts<'_> {
         payloads.extend(ours.into_iter().map(|id| (PayloadType::VENDOR, id)));
         payloads
     }
+}
+
+/// Has the block a certificate for one of these requests? An empty one asks for any, and selects blocks that say
+/// `match_empty_cr`.
+fn answers(remote: &RemoteConfig, requests: &[CertRequest]) -> bool {
+    let Some(credential) = &remote.credential else { return false };
+    requests.iter().filter(|request| request.encoding == CertEncoding::X509_SIGNATURE).any(|request| {
+        if request.authority.is_empty() {
+            remote.remote.match_empty_cr
+        } else {
+            credential.issuers.iter().any(|issuer| same_name(issuer, &request.authority))
+        }
+    })
 }
 
 /// State of either role.
@@ -153,7 +220,10 @@ pub(crate) struct Handshake {
     pub(crate) path: Path,
     /// The responder's is zero until it is known.
     pub(crate) cookies: Cookies,
+    /// The block in use; settled once the peer has said who it is.
     pub(crate) remote: Arc<RemoteConfig>,
+    /// Blocks that the peer may still be meant by.
+    pub(crate) candidates: Vec<Arc<RemoteConfig>>,
     /// `None` only while a step has the state in hand.
     pub(crate) state: Option<State>,
     pub(crate) began: Duration,

@@ -85,6 +85,13 @@ pub enum Event {
     },
     /// Something was let pass in judging the peer's certificate.
     CertificateWarning(String),
+    /// The peer's identity says which of several `remote` blocks it is meant by.
+    RemoteChosen {
+        /// The block.
+        name: String,
+        /// Who the peer says it is.
+        identity: Identity,
+    },
     /// The peer's identity is none of those configured, and `verify_identifier` is off.
     IdentityNotConfigured {
         /// What it claimed.
@@ -285,6 +292,9 @@ impl fmt::Display for Event {
                 write!(f, "ISAKMP-SA established {}-{} spi:{cookies}", Bracketed(*local), Bracketed(*peer))
             }
             Self::CertificateWarning(words) => f.write_str(words),
+            Self::RemoteChosen { name, identity } => {
+                write!(f, "remote {name} is the one for this {} identity.", identity.kind())
+            }
             Self::IdentityNotConfigured { identity } => {
                 write!(
                     f,

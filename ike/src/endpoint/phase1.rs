@@ -42,7 +42,7 @@ impl Endpoint {
     /// Begins a main mode with `peer` for `wishes`.
     pub(super) fn initiate(&mut self, local: IpAddr, peer: IpAddr, wishes: Vec<ChildWish>, replaces: Option<Phase1Id>) {
         let address = SocketAddr::new(peer, self.cx.config.isakmp_port);
-        let Some(remote) = self.cx.config.remote_for(peer).cloned() else {
+        let Some(mut remote) = self.remote_towards(address, replaces) else {
             self.cx.report(Level::Error, address, Event::NoConfiguration { peer });
             return self.abandon(wishes, "no configuration for this peer");
         };
@@ -58,19 +58,21 @@ impl Endpoint {
         }
         let id = self.cx.phase1_id();
         let mut traits = PeerTraits::default();
+        let mut candidates = vec![Arc::clone(&remote)];
         let mut facts = Facts {
             cx: &mut self.cx,
-            remote: &remote,
+            remote: &mut remote,
+            candidates: &mut candidates,
             path,
             first_contact: false,
             traits: &mut traits,
             role: Role::Initiator,
             owner: JobOwner::Phase1(id),
         };
-        let begun = if speaks_main(&remote) {
+        let begun = if speaks_main(facts.remote) {
             main_initiator::begin(&mut facts)
         } else {
-            let name = &remote.remote.name;
+            let name = &facts.remote.remote.name;
             Err(ExchangeError::Local(format!(
                 "remote {name}: exchange_mode has no main, and others are not supported yet"
             )))
@@ -92,6 +94,7 @@ impl Endpoint {
             path,
             cookies: state.cookies(),
             remote,
+            candidates,
             state: Some(State::Initiator(state)),
             began: self.cx.now.monotonic,
             unanswered: None,
@@ -104,6 +107,19 @@ impl Endpoint {
         };
         self.enter_handshake(handshake);
         self.send_awaiting(id, datagram);
+    }
+
+    /// The block to speak to a peer under: that of the ISAKMP SA to be renewed if it is still configured, else the first
+    /// that is not passive, else the first.
+    fn remote_towards(&self, peer: SocketAddr, replaces: Option<Phase1Id>) -> Option<Arc<RemoteConfig>> {
+        let candidates = self.cx.config.candidates(peer);
+        let renewed = replaces.and_then(|id| self.sas.get(&id)).map(|sa| &sa.facts.remote.remote.name);
+        candidates
+            .iter()
+            .find(|candidate| renewed == Some(&candidate.remote.name))
+            .or_else(|| candidates.iter().find(|candidate| !candidate.remote.passive))
+            .or_else(|| candidates.first())
+            .cloned()
     }
 
     fn enter_handshake(&mut self, handshake: Handshake) {
@@ -181,12 +197,14 @@ impl Endpoint {
             };
         }
         let peer = path.peer.ip();
-        let Some(remote) = self.cx.config.remote_for(peer).cloned() else {
+        let mut candidates = self.cx.config.candidates(path.peer);
+        if candidates.is_empty() {
             return self.cx.report(Level::Error, path.peer, Event::NoConfiguration { peer });
-        };
-        if !speaks_main(&remote) {
-            return self.dropped(path, "exchange_mode of this remote has no main");
         }
+        candidates.retain(|remote| speaks_main(remote));
+        let Some(mut remote) = candidates.first().cloned() else {
+            return self.dropped(path, "exchange_mode of this remote has no main");
+        };
         if let Some(victim) = self.admission.victim(peer) {
             self.forget_handshake(victim);
         }
@@ -194,7 +212,8 @@ impl Endpoint {
         let mut traits = PeerTraits::default();
         let mut facts = Facts {
             cx: &mut self.cx,
-            remote: &remote,
+            remote: &mut remote,
+            candidates: &mut candidates,
             path,
             first_contact: false,
             traits: &mut traits,
@@ -217,6 +236,7 @@ impl Endpoint {
             path,
             cookies: state.cookies(),
             remote,
+            candidates,
             state: Some(State::Responder(state)),
             began: self.cx.now.monotonic,
             unanswered: None,
@@ -272,11 +292,13 @@ impl Endpoint {
         let role = state.role();
         // A failing step takes the state with it; the notify that tells the peer needs its keys.
         let protection = state.keyed().map(|keyed| keyed.protection_after(&step));
+        let may_contact = first_contact && handshake.remote.remote.initial_contact;
         let mut facts = Facts {
             cx: &mut self.cx,
-            remote: &handshake.remote,
+            remote: &mut handshake.remote,
+            candidates: &mut handshake.candidates,
             path: handshake.path,
-            first_contact: first_contact && handshake.remote.remote.initial_contact,
+            first_contact: may_contact,
             traits: &mut handshake.traits,
             role,
             owner: JobOwner::Phase1(id),

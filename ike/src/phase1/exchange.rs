@@ -7,7 +7,7 @@ use policy::model::secret::Secret;
 
 use super::proposal::Agreed;
 use crate::config::RemoteConfig;
-use crate::context::{Context, Path};
+use crate::context::Path;
 use crate::crypto::hash::{Transcript, hash_i, hash_r};
 use crate::crypto::iv::{last_block, phase1_iv};
 use crate::crypto::signature;
@@ -15,7 +15,6 @@ use crate::crypto::skeyid::{Skeyids, derive_signature, phase1_key};
 use crate::error::ExchangeError;
 use crate::event::{JobId, JudgeRequest, Output, PeerCertificate, Rejection};
 use crate::handshake::{Facts, Step};
-use crate::identity::matching::accepts;
 use crate::message::{Cookies, Message, Opened, Sealer, message};
 use crate::payloads::{Shape, bodies, body};
 use crate::protection::Protection;
@@ -190,23 +189,19 @@ pub(crate) fn our_requests(remote: &RemoteConfig) -> Vec<(PayloadType, Vec<u8>)>
 }
 
 /// Notes a peer that asks for a certificate of an issuer we have none of; it gets ours all the same, as from racoon.
-pub(crate) fn note_foreign_requests(
-    cx: &mut Context,
-    remote: &RemoteConfig,
-    path: Path,
-    payloads: &[RawPayload<'_>],
-) -> Result<(), ExchangeError> {
+pub(crate) fn note_foreign_requests(facts: &mut Facts<'_>, payloads: &[RawPayload<'_>]) -> Result<(), ExchangeError> {
     let requests: Vec<CertRequest> = bodies(payloads, PayloadType::CERTREQ)
         .map(|octets| Ok(CertRequest::decode(octets)?))
         .collect::<Result<_, ExchangeError>>()?;
-    let Some(credential) = &remote.credential else { return Ok(()) };
+    facts.requested(&requests);
+    let Some(credential) = &facts.remote.credential else { return Ok(()) };
     let wanted = |request: &CertRequest| {
         request.encoding != CertEncoding::X509_SIGNATURE
             || request.authority.is_empty()
             || credential.issuers.iter().any(|issuer| crate::identity::dn::same_name(issuer, &request.authority))
     };
     if !requests.is_empty() && !requests.iter().any(wanted) {
-        cx.report(Level::Debug, path.peer, Event::ForeignCertificateRequest);
+        facts.cx.report(Level::Debug, facts.path.peer, Event::ForeignCertificateRequest);
     }
     Ok(())
 }
@@ -254,23 +249,6 @@ pub(crate) fn initial_contact(cookies: Cookies) -> NotifyPayload {
     }
 }
 
-/// Is the claimed identity one that the configuration accepts? With `verify_identifier off` a mismatch is only logged.
-fn check_identity(
-    cx: &mut Context,
-    remote: &RemoteConfig,
-    path: Path,
-    identity: &Identity,
-) -> Result<(), ExchangeError> {
-    if accepts(&remote.remote.peers_identifiers, identity) {
-        return Ok(());
-    }
-    if remote.remote.verify_identifier {
-        return Err(ExchangeError::IdentityRefused(identity.clone()));
-    }
-    cx.report(Level::Notify, path.peer, Event::IdentityNotConfigured { identity: identity.clone() });
-    Ok(())
-}
-
 /// Which of the two hashes a peer signs.
 pub(crate) type HashOf = fn(&Keyed, &[u8]) -> Vec<u8>;
 
@@ -297,7 +275,7 @@ impl Claim {
         facts: &mut Facts<'_>,
     ) -> Result<Self, ExchangeError> {
         let IdSig { last_block, id_body, identity, certificates, pkcs7, signature, initial_contact } = peer;
-        check_identity(facts.cx, facts.remote, facts.path, &identity)?;
+        facts.identify(&identity)?;
         keyed.sealer.last_block = last_block;
         let hash = hash_of(&keyed, &id_body);
         let request = Box::new(JudgeRequest {

@@ -170,7 +170,7 @@ impl ExpectSa {
 impl ExpectKeNonce {
     fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainInitiator, Established> {
         let read = message.clear(&KE_NONCE).and_then(|payloads| {
-            note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
+            note_foreign_requests(facts, &payloads)?;
             let gxr = body(&payloads, PayloadType::KE)?.to_vec();
             let gxy = facts.cx.provider.dh_agree(self.agreed.group, &self.pair.secret, &gxr)?;
             Ok((gxr, nonce(&payloads)?, gxy))

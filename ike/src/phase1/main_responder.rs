@@ -6,7 +6,7 @@ use super::exchange::{
     Claim, Established, KE_NONCE, Keyed, Publics, SA_ONLY, clear_main, made, note_foreign_requests, our_id, our_id_sig,
     our_requests, read_id_sig,
 };
-use super::proposal::{Agreed, Choice, choose};
+use super::proposal::{Agreed, Choice};
 use crate::error::ExchangeError;
 use crate::event::{JobId, PeerCertificate, Rejection};
 use crate::handshake::Facts;
@@ -54,11 +54,11 @@ pub(crate) struct AwaitSignature {
 /// Begins with MM1: chooses, answers with MM2.
 ///
 /// # Errors
-/// As [`choose`]; the caller has no state to keep.
+/// As [`Facts::choose_remote`]; the caller has no state to keep.
 pub(crate) fn begin(message: &Message<'_>, facts: &mut Facts<'_>) -> Result<(MainResponder, Vec<u8>), ExchangeError> {
     let payloads = message.clear(&SA_ONLY)?;
     let sai = body(&payloads, PayloadType::SA)?.to_vec();
-    let Choice { agreed, answer } = choose(&SaPayload::decode(&sai)?, &facts.remote.remote)?;
+    let Choice { agreed, answer } = facts.choose_remote(&SaPayload::decode(&sai)?)?;
     facts.read_vendor_ids(&payloads);
     let cookies = Cookies { initiator: message.header.initiator, responder: facts.cx.cookie() };
     let datagram = clear_main(cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, answer.encode())]));
@@ -126,7 +126,7 @@ impl MainResponder {
 impl ExpectKeNonce {
     fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
         let read = message.clear(&KE_NONCE).and_then(|payloads| {
-            note_foreign_requests(facts.cx, facts.remote, facts.path, &payloads)?;
+            note_foreign_requests(facts, &payloads)?;
             Ok((body(&payloads, PayloadType::KE)?.to_vec(), nonce(&payloads)?))
         });
         let (gxi, ni) = match read {

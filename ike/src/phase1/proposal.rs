@@ -1,5 +1,6 @@
 //! Offering and choosing phase 1 transforms (RFC 2409 §5, appendix A).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, Strength};
@@ -7,6 +8,7 @@ use policy::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
 use policy::model::remote::Remote;
 
+use crate::config::RemoteConfig;
 use crate::error::ExchangeError;
 use crate::wire::attribute::{Attribute, AttributeValue};
 use crate::wire::number::{KEY_IKE, ProtocolId, life_type, phase1_attr};
@@ -182,6 +184,36 @@ pub(crate) fn choose(offered: &SaPayload, remote: &Remote) -> Result<Choice, Exc
     }
     let words = nearest.map_or_else(|| "nothing comparable offered".to_owned(), |(_, words)| words);
     Err(ExchangeError::NoProposalChosen(words))
+}
+
+/// Chooses in the peer's order the first transform that any of the candidates accepts, as racoon did: the peer's
+/// preference goes before the order of our blocks. Candidates that do not accept it are dropped.
+///
+/// # Errors
+/// As [`choose`], in the words of the first candidate.
+pub(crate) fn choose_among(
+    offered: &SaPayload,
+    candidates: &mut Vec<Arc<RemoteConfig>>,
+) -> Result<Choice, ExchangeError> {
+    let position = |choice: &Choice| {
+        let chosen = choice.answer.proposals.first().and_then(|proposal| proposal.transforms.first());
+        offered.proposals.iter().flat_map(|proposal| &proposal.transforms).position(|own| Some(own) == chosen)
+    };
+    let mut best: Option<Choice> = None;
+    let mut refusal = None;
+    for candidate in candidates.iter() {
+        match choose(offered, &candidate.remote) {
+            Ok(choice) if best.as_ref().is_none_or(|best| position(&choice) < position(best)) => best = Some(choice),
+            Ok(_) => {}
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    let Some(choice) = best else {
+        return Err(refusal.unwrap_or_else(|| ExchangeError::NoProposalChosen("no configuration fits".to_owned())));
+    };
+    candidates
+        .retain(|candidate| choose(&choice.answer, &candidate.remote).is_ok_and(|own| own.agreed == choice.agreed));
+    Ok(choice)
 }
 
 fn accept(peer: &Offered, own: &Phase1Proposal, check: ProposalCheck) -> Result<Agreed, Vec<String>> {
