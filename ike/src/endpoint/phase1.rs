@@ -423,6 +423,7 @@ impl Endpoint {
             owner: Arc::clone(&owner),
             traits: handshake.traits,
             role,
+            assigned: None,
         };
         let times = Times { began: handshake.began, established: now.monotonic, established_wall: now.wall, expires };
         let sa = IsakmpSa::new(id, facts, std::mem::take(&mut handshake.answered), times);

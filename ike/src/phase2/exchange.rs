@@ -1,5 +1,6 @@
 //! What both roles of quick mode share: shapes, the pair of SAs that the exchange gives, and its keys.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,15 @@ pub(crate) struct SaFacts {
     pub(crate) owner: Arc<Owner>,
     pub(crate) traits: PeerTraits,
     pub(crate) role: Role,
+    /// The address that mode config gave the peer.
+    pub(crate) assigned: Option<IpAddr>,
+}
+
+impl SaFacts {
+    /// The one address that is the peer's own: what mode config gave it, else the one it speaks from.
+    pub(crate) fn client_address(&self) -> IpAddr {
+        self.assigned.unwrap_or(self.path.peer.ip())
+    }
 }
 
 /// What a step works with.

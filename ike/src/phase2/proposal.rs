@@ -1,20 +1,15 @@
-//! Offering and choosing IPsec SAs (RFC 2407 §4.5, RFC 2409 §5.5), and finding the sainfo that says which.
+//! Offering and choosing IPsec SAs (RFC 2407 §4.5, RFC 2409 §5.5).
 
 use std::time::Duration;
 
 use policy::model::algorithm::{Cipher, Group, Hash, SizedCipher, Strength};
-use policy::model::identity::Identity;
 use policy::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
 use policy::model::proposal::ProposalCheck;
 use policy::model::remote::Remote;
 use policy::model::sa::{Mode, Spi};
-use policy::model::sainfo::{Sainfo, SainfoId};
-use policy::model::selector::Selector;
+use policy::model::sainfo::Sainfo;
 
-use super::selector::side_identity;
-use crate::config::Config;
 use crate::error::ExchangeError;
-use crate::identity::matching::matches;
 use crate::phase1::proposal::{
     duration, key_acceptable, life_seconds, long_life, mismatched_life, number, only_transform, same_attributes, short,
     sized, small,
@@ -47,40 +42,6 @@ impl ChildSuite {
             None => 0,
         }
     }
-}
-
-/// The sainfo for a selector (source side ours) and a peer: the list is sorted by specificity, the first that fits wins.
-pub(crate) fn find_sainfo<'a>(
-    config: &'a Config,
-    outbound: &Selector,
-    identity: &Identity,
-    remote: &Remote,
-) -> Option<&'a Sainfo> {
-    config.sainfos.iter().find(|sainfo| {
-        side_fits(&sainfo.local, outbound, Side::Local)
-            && side_fits(&sainfo.remote, outbound, Side::Remote)
-            && sainfo.from.as_ref().is_none_or(|from| matches(from, identity))
-            && sainfo.remote_id == remote.ph1id
-    })
-}
-
-enum Side {
-    Local,
-    Remote,
-}
-
-fn side_fits(wanted: &SainfoId, outbound: &Selector, side: Side) -> bool {
-    let SainfoId::Selector { id, protocol, port } = wanted else { return true };
-    let (net, actual_port) = match side {
-        Side::Local => (outbound.src, outbound.src_port),
-        Side::Remote => (outbound.dst, outbound.dst_port),
-    };
-    let same_net = match id {
-        // A host as subnet is the same as its address (RACOON 1.3).
-        Identity::Subnet(subnet) => side_identity(*subnet) == side_identity(net),
-        other => *other == side_identity(net),
-    };
-    same_net && *protocol == outbound.protocol && *port == actual_port
 }
 
 /// The transforms that a sainfo allows, in its order of preference.

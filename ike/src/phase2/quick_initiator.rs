@@ -5,7 +5,7 @@ use policy::model::sa::Spi;
 use policy::model::sainfo::Sainfo;
 
 use super::exchange::{HASH_SA, NewChild, QuickFacts, Seeds, both_or_none, legal_nonce, make_child};
-use super::proposal::{ChildSuite, check_answer, find_sainfo, offer};
+use super::proposal::{ChildSuite, check_answer, offer};
 use super::selector::to_ids;
 use super::wish::ChildWish;
 use crate::crypto::hash::{quick1, quick2, quick3};
@@ -66,10 +66,7 @@ pub(crate) struct AwaitInbound {
 /// # Errors
 /// [`ExchangeError::NoSainfo`] if nothing is configured for this traffic.
 pub(crate) fn begin(wish: ChildWish, facts: &mut QuickFacts<'_>) -> Result<QuickInitiator, ExchangeError> {
-    let remote = &facts.sa.remote.remote;
-    let sainfo = find_sainfo(&facts.cx.config, &wish.what.outbound, &facts.sa.owner.identity, remote)
-        .cloned()
-        .ok_or(ExchangeError::NoSainfo)?;
+    let sainfo = facts.sainfo(wish.what.outbound).cloned().ok_or(ExchangeError::NoSainfo)?;
     let job = facts.allocate_spi(&wish.what);
     Ok(QuickInitiator::AwaitSpi(Box::new(AwaitSpi { wish, job, sainfo })))
 }

@@ -1,11 +1,10 @@
 //! Quick mode as responder: answers with QM2 (RFC 2409 §5.5). One struct per awaited event.
 
 use policy::model::sa::{Mode, Protocol, Spi};
-use policy::model::sainfo::Sainfo;
 use policy::model::selector::Selector;
 
 use super::exchange::{HASH_ONLY, HASH_SA, NewChild, QuickFacts, Seeds, both_or_none, legal_nonce, make_child};
-use super::proposal::{Choice, choose, find_sainfo, offered_mode};
+use super::proposal::{Choice, choose, offered_mode};
 use super::selector::from_ids;
 use super::wish::{ChildKey, transport_selector};
 use crate::crypto::hash::{quick1, quick2, quick3};
@@ -179,9 +178,7 @@ impl AwaitPolicy {
         let Self { request, outbound, mode, .. } = self;
         let policy = policy.ok_or_else(|| ExchangeError::NoPolicy(outbound.to_string()))?;
         let remote = &facts.sa.remote.remote;
-        let sainfo: Sainfo = find_sainfo(&facts.cx.config, &outbound, &facts.sa.owner.identity, remote)
-            .cloned()
-            .ok_or(ExchangeError::NoSainfo)?;
+        let sainfo = facts.sainfo(outbound).cloned().ok_or(ExchangeError::NoSainfo)?;
         let choice = choose(&request.offered, &sainfo, mode, remote.proposal_check)?;
         match (choice.suite.group, &request.ke) {
             (Some(_), None) => return Err(ExchangeError::MissingPayload(PayloadType::KE).into()),

@@ -58,7 +58,7 @@ fn network(id: &IdPayload) -> Result<IpNet, ExchangeError> {
 }
 
 /// The subnet that is exactly this range.
-fn one_subnet(first: IpAddr, last: IpAddr) -> Option<IpNet> {
+pub(crate) fn one_subnet(first: IpAddr, last: IpAddr) -> Option<IpNet> {
     let widest = host_net(first).max_prefix_len();
     (0..=widest)
         .filter_map(|prefix| IpNet::new(first, prefix).ok())

@@ -10,9 +10,11 @@ use super::selector::UpperProtocol;
 pub enum SainfoId {
     /// `anonymous`: anything.
     Anonymous,
+    /// `clientaddr`, remote side only: the address that mode config gave the peer, or the peer's own.
+    ClientAddress,
     /// An address, network or range, with protocol and port (0 any).
     Selector {
-        /// `Address`, `Subnet` or `Range`.
+        /// `Address`, `Subnet` or `Range`; a name (`fqdn`, `user_fqdn`, `keyid`) is kept, but no traffic is like it.
         id: Identity,
         /// Upper-layer protocol.
         protocol: UpperProtocol,

@@ -257,15 +257,22 @@ fn proposal(f: &mut Formatter<'_>, proposal: &Phase1Proposal) -> fmt::Result {
 }
 
 fn sainfo_id(id: &SainfoId) -> String {
-    let SainfoId::Selector { id, protocol, port } = id else { return "anonymous".to_owned() };
+    let (id, protocol, port) = match id {
+        SainfoId::Anonymous => return "anonymous".to_owned(),
+        SainfoId::ClientAddress => return "clientaddr".to_owned(),
+        SainfoId::Selector { id, protocol, port } => (id, protocol, port),
+    };
     let port = if *port == 0 { "any".to_owned() } else { port.to_string() };
     let protocol = if protocol.is_any() { "any".to_owned() } else { protocol.0.to_string() };
     match id {
         Identity::Address(addr) => format!("address {addr}[{port}] {protocol}"),
         Identity::Subnet(net) => format!("subnet {net}[{port}] {protocol}"),
         Identity::Range(first, last) => format!("address {first}-{last}[{port}] {protocol}"),
-        // The grammar makes no others.
-        Identity::Fqdn(_) | Identity::UserFqdn(_) | Identity::KeyId(_) | Identity::Asn1Dn(_) => id.kind().to_string(),
+        Identity::Fqdn(name) => format!("fqdn \"{name}\""),
+        Identity::UserFqdn(name) => format!("user_fqdn \"{name}\""),
+        Identity::KeyId(octets) => format!("keyid tag \"{}\"", String::from_utf8_lossy(octets)),
+        // The grammar makes none.
+        Identity::Asn1Dn(_) => id.kind().to_string(),
     }
 }
 

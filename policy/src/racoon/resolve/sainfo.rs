@@ -10,7 +10,7 @@ use super::algorithm::Phase;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
 use crate::model::algorithm::{Cipher, Group, Hash, SizedCipher};
-use crate::model::identity::{Identity, PeersIdentifier};
+use crate::model::identity::{ConfiguredId, Identity, PeersIdentifier};
 use crate::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
 use crate::model::sainfo::{Sainfo, SainfoId};
 use crate::model::selector::UpperProtocol;
@@ -94,22 +94,23 @@ impl Resolver<'_> {
         self.sainfos.list.push(sainfo);
     }
 
-    /// header := ( `anonymous` [ `clientaddr` | id ] | id ( `anonymous` | `clientaddr` | id ) )
+    /// header := ( `anonymous` [ remote ] | id remote )
     ///           [ `from` IDTYPE [value] | `group` STRING ]
     fn sainfo_header(&mut self, args: &mut Args<'_>) -> Option<Header> {
         let (local, remote) = if args.bump_word("anonymous") {
             let ends_here = args.peek().is_none_or(|arg| arg.is_word("from") || arg.is_word("group"));
-            let remote =
-                if ends_here || args.bump_word("anonymous") { SainfoId::Anonymous } else { self.sainfo_id(args)? };
+            let remote = if ends_here { SainfoId::Anonymous } else { self.sainfo_remote(args)? };
             (SainfoId::Anonymous, remote)
         } else {
-            let local = self.sainfo_id(args)?;
-            let remote = if args.bump_word("anonymous") { SainfoId::Anonymous } else { self.sainfo_id(args)? };
-            (local, remote)
+            (self.sainfo_id(args)?, self.sainfo_remote(args)?)
         };
         let mut from = None;
-        if args.peek().is_some_and(|arg| arg.is_word("group")) {
-            self.sainfo_gap(args, "`group` (XAuth groups)");
+        if let Some(arg) = args.peek().filter(|arg| arg.is_word("group")) {
+            self.diagnostics.push(
+                Diagnostic::error(arg.span, "`group` is not supported: the groups of XAuth users are not read")
+                    .hint("tell peers apart by their phase 1 identity: `from fqdn \"NAME\"`"),
+            );
+            args.give_up();
             return None;
         }
         if args.bump_word("from") {
@@ -118,17 +119,38 @@ impl Resolver<'_> {
         Some(Header { local, remote, from })
     }
 
+    /// remote := `anonymous` | `clientaddr` | id
+    fn sainfo_remote(&mut self, args: &mut Args<'_>) -> Option<SainfoId> {
+        if args.bump_word("anonymous") {
+            Some(SainfoId::Anonymous)
+        } else if args.bump_word("clientaddr") {
+            Some(SainfoId::ClientAddress)
+        } else {
+            self.sainfo_id(args)
+        }
+    }
+
     /// id := ( `address` | `subnet` ) ADDR [ `/` N | `-` ADDR ] [ `[` PORT `]` ] PROTO
+    ///     | ( `fqdn` | `user_fqdn` | `keyid` [`tag`] ) STRING
     fn sainfo_id(&mut self, args: &mut Args<'_>) -> Option<SainfoId> {
-        match args.peek().map(|arg| arg.text.as_str()) {
-            Some("clientaddr") => {
-                self.sainfo_gap(args, "`clientaddr` (mode config)");
+        match args.peek().map(|arg| (arg.text.as_str(), arg.span)) {
+            Some(("clientaddr", span)) => {
+                self.diagnostics.push(
+                    Diagnostic::error(span, "`clientaddr` is an address of the peer's and cannot stand first")
+                        .expected("`anonymous` or our own side, then `clientaddr`"),
+                );
+                args.give_up();
                 return None;
             }
-            Some(kind @ ("fqdn" | "user_fqdn" | "keyid" | "asn1dn")) => {
-                self.sainfo_gap(args, &format!("`{kind}` as a traffic selector"));
+            Some(("asn1dn", span)) => {
+                self.diagnostics.push(
+                    Diagnostic::error(span, "`asn1dn` cannot name traffic")
+                        .hint("for peers with this name write `sainfo anonymous from asn1dn \"NAME\"`"),
+                );
+                args.give_up();
                 return None;
             }
+            Some(("fqdn" | "user_fqdn" | "keyid", _)) => return self.sainfo_name(args),
             _ => {}
         }
         args.choice(&[("address", ()), ("subnet", ())], self.diagnostics)?;
@@ -144,6 +166,24 @@ impl Resolver<'_> {
             return None;
         }
         Some(SainfoId::Selector { id, protocol, port })
+    }
+
+    /// A name in quick mode: racoon took the addresses of phase 1 instead, we refuse it (RFC 2407 §4.6.2 lets an ID of
+    /// quick mode select packets, and a name selects none).
+    fn sainfo_name(&mut self, args: &mut Args<'_>) -> Option<SainfoId> {
+        let span = args.peek().map_or(args.name_span(), |arg| arg.span);
+        let wanted = self.peers_identifier(args)?;
+        let id = match wanted.value {
+            Some(ConfiguredId::Fqdn(name)) => Identity::Fqdn(name),
+            Some(ConfiguredId::UserFqdn(name)) => Identity::UserFqdn(name),
+            Some(ConfiguredId::KeyId(octets)) => Identity::KeyId(octets),
+            _ => return None,
+        };
+        self.diagnostics.push(
+            Diagnostic::warning(span, "this `sainfo` is never chosen: a name selects no packets")
+                .hint("for peers with this name write `sainfo anonymous from …`"),
+        );
+        Some(SainfoId::Selector { id, protocol: UpperProtocol::ANY, port: 0 })
     }
 
     /// A network that holds one address equals that address, as racoon compares them.
@@ -171,12 +211,6 @@ impl Resolver<'_> {
             return u8::try_from(number).ok().map(UpperProtocol);
         }
         args.choice(PROTOCOLS, self.diagnostics).map(UpperProtocol)
-    }
-
-    fn sainfo_gap(&mut self, args: &mut Args<'_>, what: &str) {
-        let span = args.peek().map_or(args.name_span(), |arg| arg.span);
-        self.diagnostics.error(span, format!("{what} is not supported yet"));
-        args.give_up();
     }
 
     fn sainfo_body(&mut self, args: &Args<'_>, body: &[Statement]) -> Option<Parts> {
