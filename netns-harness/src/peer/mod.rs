@@ -2,6 +2,7 @@
 
 pub mod ours;
 pub mod strongswan;
+pub mod suite;
 pub mod tunnel;
 
 use std::rc::Rc;

@@ -11,7 +11,7 @@ use crate::desk::Desk;
 use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::peer::Peer;
-use crate::peer::tunnel::{Mode, Tunnel};
+use crate::peer::tunnel::{Auth, Begin, Exchange, Id, Mode, ModeCfg, Switch, Tunnel, Xauth};
 use crate::pki;
 use crate::process::{Finished, Process};
 use crate::wait;
@@ -22,6 +22,8 @@ pub const CONF: &str = "/etc/racoon/racoon.conf";
 pub const POLICIES: &str = "/etc/ipsec-tools.conf";
 /// Where certificates and keys lie.
 pub const CERTS: &str = "/etc/racoon/certs";
+/// Where pre-shared keys lie.
+pub const PSK: &str = "/etc/racoon/psk.txt";
 /// The daemon's command socket: it is there when the daemon is ready.
 const SOCKET: &str = "/run/xfrmd/control.sock";
 
@@ -183,7 +185,7 @@ fn launch(host: &Rc<Host>, program: &std::path::Path) -> Result<Process> {
     host.spawn("xfrmd", command)
 }
 
-/// Puts certificate, key, CA and revocation list where [`racoon_conf`] names them.
+/// Puts certificate, key, CA, revocation list and pre-shared keys where [`racoon_conf`] names them.
 ///
 /// # Errors
 /// When a file cannot be written or openssl cannot hash the CA's name.
@@ -197,66 +199,189 @@ pub fn install_credentials(desk: &Desk, host: &Host, tunnel: &Tunnel) -> Result<
         let hash = pki::subject_hash(desk.folder(), &credentials.ca)?;
         host.write(&format!("{CERTS}/{hash}.r0"), 0o644, crl)?;
     }
-    Ok(())
+    host.write(PSK, 0o600, psk_txt(tunnel))
+}
+
+/// The psk.txt of a tunnel: the peer's key by its identity and address, and the password of an XAUTH client by its name.
+pub fn psk_txt(tunnel: &Tunnel) -> String {
+    let mut out = tunnel.extra.psk_txt.clone();
+    // Writing to a string cannot fail.
+    if let Auth::Psk(key) = &tunnel.auth {
+        let _ = match &tunnel.remote_id {
+            Id::Fqdn(name) | Id::UserFqdn(name) | Id::KeyId(name) => writeln!(out, "{name} {key}"),
+            Id::Address(address) => writeln!(out, "{address} {key}"),
+            Id::Usual | Id::Dn(_) => Ok(()),
+        };
+        let address = if tunnel.anonymous { "*".to_owned() } else { tunnel.remote.to_string() };
+        let _ = writeln!(out, "{address} {key}");
+    }
+    if let Some(Xauth::Client { user, password }) = &tunnel.xauth {
+        let _ = writeln!(out, "{user} {password}");
+    }
+    out
+}
+
+/// `my_identifier`'s or `peers_identifier`'s value.
+fn identifier(id: &Id, auth: &Auth) -> String {
+    match id {
+        Id::Usual if !matches!(auth, Auth::Signature) => "address".to_owned(),
+        Id::Usual => "asn1dn".to_owned(),
+        Id::Address(address) => format!("address {address}"),
+        Id::Fqdn(name) => format!("fqdn \"{name}\""),
+        Id::UserFqdn(name) => format!("user_fqdn \"{name}\""),
+        Id::Dn(name) => format!("asn1dn \"{name}\""),
+        Id::KeyId(name) => format!("keyid tag \"{name}\""),
+    }
+}
+
+/// racoon.conf's name of the method; those of XAUTH say which side this is.
+fn method(tunnel: &Tunnel) -> &'static str {
+    let server = matches!(tunnel.xauth, Some(Xauth::Server { .. }));
+    match (&tunnel.auth, &tunnel.xauth) {
+        (Auth::Signature, None) => "rsasig",
+        (Auth::Psk(_), None) => "pre_shared_key",
+        (Auth::Signature, Some(_)) if server => "xauth_rsa_server",
+        (Auth::Signature, Some(_)) => "xauth_rsa_client",
+        (Auth::Psk(_), Some(_)) if server => "xauth_psk_server",
+        (Auth::Psk(_), Some(_)) => "xauth_psk_client",
+        (Auth::Hybrid, _) if server => "hybrid_rsa_server",
+        (Auth::Hybrid, _) => "hybrid_rsa_client",
+    }
+}
+
+fn word(switch: Switch) -> &'static str {
+    match switch {
+        Switch::Off => "off",
+        Switch::On => "on",
+        Switch::Force => "force",
+    }
+}
+
+/// The lines of the `remote` block that not every tunnel has.
+fn remote_options(tunnel: &Tunnel) -> String {
+    let mut out = String::new();
+    let mut line = |text: String| {
+        out.push('\t');
+        out.push_str(&text);
+        out.push_str(";\n");
+    };
+    match &tunnel.remote_id {
+        // An address is the identity that a pre-shared key is found by: it need not be said again.
+        Id::Usual if matches!(tunnel.auth, Auth::Psk(_)) => {}
+        Id::Usual => line("peers_identifier asn1dn".to_owned()),
+        id => {
+            line(format!("peers_identifier {}", identifier(id, &tunnel.auth)));
+            line("verify_identifier on".to_owned());
+        }
+    }
+    if !matches!(tunnel.auth, Auth::Psk(_)) {
+        // The side of hybrid authentication that gives a password has no certificate.
+        if (&tunnel.auth, matches!(tunnel.xauth, Some(Xauth::Client { .. }))) != (&Auth::Hybrid, true) {
+            line("certificate_type x509 \"own.crt\" \"own.key\"".to_owned());
+        }
+        line("ca_type x509 \"ca.crt\"".to_owned());
+        line("verify_cert on".to_owned());
+    }
+    if let Some(switch) = tunnel.nat {
+        line(format!("nat_traversal {}", word(switch)));
+    }
+    if let Some(switch) = tunnel.frag {
+        line(format!("ike_frag {}", word(switch)));
+    }
+    if let Some(delay) = tunnel.dpd {
+        line("dpd on".to_owned());
+        line(format!("dpd_delay {}", delay.as_secs()));
+        line(format!("dpd_retry {}", delay.as_secs().max(1)));
+        line("dpd_maxfail 3".to_owned());
+    }
+    if let Some(Xauth::Client { user, .. }) = &tunnel.xauth {
+        line(format!("xauth_login \"{user}\""));
+    }
+    if tunnel.mode_cfg == Some(ModeCfg::Client) {
+        line("mode_cfg on".to_owned());
+    }
+    out.push_str(&tunnel.extra.racoon_remote);
+    out
+}
+
+/// The `mode_cfg` block of a server.
+fn mode_cfg(tunnel: &Tunnel) -> String {
+    let Some(ModeCfg::Server { first, size, dns }) = &tunnel.mode_cfg else { return String::new() };
+    let dns = dns.map(|dns| format!("\tdns4 {dns};\n")).unwrap_or_default();
+    format!("mode_cfg {{\n\tnetwork4 {first};\n\tnetmask4 255.255.255.255;\n\tpool_size {size};\n{dns}}}\n")
 }
 
 /// The racoon.conf of a tunnel.
 pub fn racoon_conf(tunnel: &Tunnel) -> String {
-    let Tunnel { remote, pfs, .. } = tunnel;
-    let (phase1, phase2) = (tunnel.phase1_life.as_secs(), tunnel.phase2_life.as_secs());
-    let pfs = if *pfs { "\tpfs_group 14;\n" } else { "" };
-    let peer = match &tunnel.remote_name {
-        Some(name) => format!("\tpeers_identifier asn1dn \"{name}\";\n\tverify_identifier on;\n"),
-        None => "\tpeers_identifier asn1dn;\n".to_owned(),
+    let remote = if tunnel.anonymous { "anonymous".to_owned() } else { tunnel.remote.to_string() };
+    let (life1, life2) = (tunnel.phase1_life.as_secs(), tunnel.phase2_life.as_secs());
+    let exchange = match tunnel.exchange {
+        Exchange::Main => "main",
+        Exchange::Aggressive => "aggressive",
     };
+    let own = identifier(&tunnel.local_id, &tunnel.auth);
+    let options = remote_options(tunnel);
+    let (cipher1, hash1, group1) = (tunnel.phase1.cipher.racoon, tunnel.phase1.hash.racoon, tunnel.phase1.group.racoon);
+    let method = method(tunnel);
+    let pfs = if tunnel.pfs { format!("\tpfs_group {};\n", tunnel.phase2.group.racoon) } else { String::new() };
+    let cipher2 = tunnel.phase2.cipher.racoon;
+    let hash2 = tunnel.phase2.hash.map_or_else(|| "non_auth".to_owned(), |hash| format!("hmac_{}", hash.racoon));
+    let (extra, more, mode_cfg) = (&tunnel.extra.racoon, &tunnel.extra.racoon_sainfo, mode_cfg(tunnel));
     format!(
         "path certificate \"{CERTS}\";
-remote {remote} {{
-\texchange_mode main;
-\tmy_identifier asn1dn;
-{peer}\tcertificate_type x509 \"own.crt\" \"own.key\";
-\tca_type x509 \"ca.crt\";
-\tverify_cert on;
-\tproposal_check obey;
-\tlifetime time {phase1} sec;
+path pre_shared_key \"{PSK}\";
+{extra}{mode_cfg}remote {remote} {{
+\texchange_mode {exchange};
+\tmy_identifier {own};
+{options}\tproposal_check obey;
+\tlifetime time {life1} sec;
 \tproposal {{
-\t\tencryption_algorithm aes 256;
-\t\thash_algorithm sha256;
-\t\tauthentication_method rsasig;
-\t\tdh_group 14;
+\t\tencryption_algorithm {cipher1};
+\t\thash_algorithm {hash1};
+\t\tauthentication_method {method};
+\t\tdh_group {group1};
 \t}}
 }}
 sainfo anonymous {{
-{pfs}\tlifetime time {phase2} sec;
-\tencryption_algorithm aes 256;
-\tauthentication_algorithm hmac_sha256;
+{pfs}\tlifetime time {life2} sec;
+\tencryption_algorithm {cipher2};
+\tauthentication_algorithm {hash2};
 \tcompression_algorithm deflate;
-}}
+{more}}}
 "
     )
 }
 
-/// The setkey script of a tunnel.
+/// The setkey script of a tunnel; without policies where no traffic is to ask for it.
 pub fn setkey_script(tunnel: &Tunnel) -> String {
-    let (local, remote) = tunnel.selectors();
     let mut out = String::from("#!/usr/sbin/setkey -f\nflush;\nspdflush;\n");
-    for (source, destination, direction, from, to) in
-        [(&local, &remote, "out", tunnel.local, tunnel.remote), (&remote, &local, "in", tunnel.remote, tunnel.local)]
-    {
-        let request = match tunnel.mode {
-            Mode::Transport => "esp/transport//require".to_owned(),
-            Mode::Tunnel { .. } => format!("esp/tunnel/{from}-{to}/require"),
-        };
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "spdadd {source} {destination} any -P {direction} ipsec {request};");
+    let children = if tunnel.begin == Begin::Trap { tunnel.selectors() } else { Vec::new() };
+    let port = |port: Option<u16>| port.map(|port| format!("[{port}]")).unwrap_or_default();
+    let protocol = tunnel.phase2.setkey();
+    for child in children {
+        let local = format!("{}{}", child.local, port(child.local_port));
+        let remote = format!("{}{}", child.remote, port(child.remote_port));
+        let upper = child.protocol.unwrap_or("any");
+        for (source, destination, direction, from, to) in [
+            (&local, &remote, "out", tunnel.local, tunnel.remote),
+            (&remote, &local, "in", tunnel.remote, tunnel.local),
+        ] {
+            let request = match tunnel.mode {
+                Mode::Transport => format!("{protocol}/transport//require"),
+                Mode::Tunnel { .. } => format!("{protocol}/tunnel/{from}-{to}/require"),
+            };
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "spdadd {source} {destination} {upper} -P {direction} ipsec {request};");
+        }
     }
+    out.push_str(&tunnel.extra.setkey);
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::tunnel::Credentials;
+    use crate::peer::tunnel::{Credentials, Selectors};
     use crate::pki::Leaf;
 
     fn tunnel() -> Tunnel {
@@ -274,9 +399,30 @@ mod tests {
 
     #[test]
     fn tunnel_policies_name_the_gateways() {
-        let mode = Mode::Tunnel { local: "10.11.0.0/24".to_owned(), remote: "10.12.0.0/24".to_owned() };
+        let mode = Mode::tunnel("10.11.0.0/24", "10.12.0.0/24");
         let script = setkey_script(&Tunnel { mode, ..tunnel() });
         assert!(script.contains("10.11.0.0/24 10.12.0.0/24 any -P out ipsec esp/tunnel/10.1.0.1-10.1.0.2/require;"));
+    }
+
+    #[test]
+    fn a_child_may_be_for_one_port_only() {
+        let child = Selectors::any("10.1.0.1", "10.1.0.2").of("udp").ports(None, Some(1701));
+        let script = setkey_script(&Tunnel { children: vec![child], ..tunnel() });
+        assert!(script.contains("spdadd 10.1.0.1 10.1.0.2[1701] udp -P out ipsec esp/transport//require;"));
+        assert!(script.contains("spdadd 10.1.0.2[1701] 10.1.0.1 udp -P in ipsec esp/transport//require;"));
+    }
+
+    #[test]
+    fn a_pre_shared_key_is_found_by_identity_and_address() {
+        let psk =
+            Tunnel { auth: Auth::Psk("secret".to_owned()), remote_id: Id::Fqdn("bob.desk".to_owned()), ..tunnel() };
+        assert_eq!(psk_txt(&psk), "bob.desk secret\n10.1.0.2 secret\n");
+        let conf = racoon_conf(&psk);
+        assert!(
+            conf.contains("authentication_method pre_shared_key;")
+                && conf.contains("peers_identifier fqdn \"bob.desk\";")
+        );
+        assert!(!conf.contains("certificate_type"));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use rustix::process::Signal;
 
 use crate::failure::{During, Failure, Result};
 use crate::host::Host;
-use crate::peer::tunnel::{Credentials, Mode, Tunnel};
+use crate::peer::suite::Protocol;
+use crate::peer::tunnel::{Auth, Begin, Credentials, Exchange, Id, Mode, ModeCfg, Selectors, Switch, Tunnel, Xauth};
 use crate::peer::{PATIENCE, Peer};
 use crate::process::{self, Finished, Process};
 use crate::wait;
@@ -52,7 +53,7 @@ impl Strongswan {
     /// # Errors
     /// When the daemon does not come up or refuses the configuration.
     pub fn start(host: &Rc<Host>, tunnel: Tunnel) -> Result<Self> {
-        Self::with_files(host, &tunnel.credentials, CONF, &swanctl_conf(&tunnel))
+        Self::with_files(host, &tunnel.credentials, &strongswan_conf(&tunnel), &swanctl_conf(&tunnel))
     }
 
     /// Starts the daemon with these texts of strongswan.conf and swanctl.conf.
@@ -208,53 +209,206 @@ const NEIGHBOURS: &str = "  neighbours {
   }
 ";
 
-/// The swanctl.conf of a tunnel.
-pub fn swanctl_conf(tunnel: &Tunnel) -> String {
-    let Tunnel { local, remote, .. } = tunnel;
-    let (local_ts, remote_ts) = tunnel.selectors();
+/// The strongswan.conf of a tunnel: [`CONF`] with what the tunnel needs beside it.
+pub fn strongswan_conf(tunnel: &Tunnel) -> String {
+    let mut plugins = tunnel.extra.charon_load.clone();
+    if tunnel.xauth.is_some() {
+        plugins.push_str(" xauth-generic");
+    }
+    if tunnel.mode_cfg.is_some() {
+        plugins.push_str(" attr unity");
+    }
+    let aggressive = match (tunnel.exchange, &tunnel.auth) {
+        (Exchange::Aggressive, Auth::Psk(_)) => "  i_dont_care_about_security_and_use_aggressive_mode_psk = yes\n",
+        _ => "",
+    };
+    CONF.replace(" vici\n", &format!(" vici {plugins}\n{aggressive}{}", tunnel.extra.charon))
+}
+
+fn id(id: &Id) -> Option<String> {
+    match id {
+        Id::Usual => None,
+        Id::Address(address) => Some(address.to_string()),
+        Id::Fqdn(name) => Some(format!("fqdn:{name}")),
+        Id::UserFqdn(name) => Some(format!("email:{name}")),
+        Id::Dn(name) => Some(name.replace('/', ", ").trim_start_matches(", ").to_owned()),
+        Id::KeyId(name) => Some(format!("keyid:{name}")),
+    }
+}
+
+/// The `local` and `remote` blocks; hybrid authentication has XAUTH in place of the client's signature.
+fn authentication(tunnel: &Tunnel) -> String {
+    let own = id(&tunnel.local_id).map(|id| format!("\n      id = \"{id}\"")).unwrap_or_default();
+    let other = match (id(&tunnel.remote_id), &tunnel.auth) {
+        (Some(id), _) => format!("\n      id = \"{id}\""),
+        // Without an id charon expects the address, which is a pre-shared key's usual identity.
+        (None, Auth::Psk(_)) if !tunnel.anonymous => String::new(),
+        (None, _) => "\n      id = \"%any\"".to_owned(),
+    };
+    let signing = "auth = pubkey\n      certs = own.crt";
+    let (local, remote) = match (&tunnel.auth, &tunnel.xauth) {
+        (Auth::Psk(_), _) => ("auth = psk", "auth = psk"),
+        (Auth::Signature, _) => (signing, "auth = pubkey"),
+        (Auth::Hybrid, Some(Xauth::Client { .. })) => ("", "auth = pubkey"),
+        (Auth::Hybrid, _) => (signing, ""),
+    };
+    let mut out = String::new();
+    let mut block = |name: &str, auth: &str, more: &str| out.push_str(&format!("    {name} {{ {auth}{more} }}\n"));
+    let mut round = 1;
+    if !local.is_empty() {
+        block("local", local, &own);
+        round += 1;
+    }
+    if let Some(Xauth::Client { user, .. }) = &tunnel.xauth {
+        block(&format!("local{round}"), "auth = xauth-generic", &format!("\n      xauth_id = {user}"));
+    }
+    round = 1;
+    if !remote.is_empty() {
+        block("remote", remote, &other);
+        round += 1;
+    }
+    if let Some(Xauth::Server { .. }) = &tunnel.xauth {
+        block(&format!("remote{round}"), "auth = xauth-generic", "");
+    }
+    out
+}
+
+/// The `secrets` and `pools` blocks.
+fn secrets_and_pools(tunnel: &Tunnel) -> String {
+    let mut out = String::new();
+    if let Auth::Psk(key) = &tunnel.auth {
+        out.push_str(&format!("secrets {{\n  ike-net {{ secret = \"{key}\" }}\n}}\n"));
+    }
+    let users = match &tunnel.xauth {
+        Some(Xauth::Client { user, password }) => vec![(user.clone(), password.clone())],
+        Some(Xauth::Server { users }) => users.clone(),
+        None => Vec::new(),
+    };
+    for (number, (user, password)) in users.iter().enumerate() {
+        out.push_str(&format!("secrets {{\n  xauth-{number} {{ id = {user}\n    secret = \"{password}\" }}\n}}\n"));
+    }
+    if let Some(ModeCfg::Server { first, size, dns }) = &tunnel.mode_cfg {
+        let last = std::net::Ipv4Addr::from(u32::from(*first).saturating_add(u32::from(*size).saturating_sub(1)));
+        let dns = dns.map(|dns| format!("    dns = {dns}\n")).unwrap_or_default();
+        out.push_str(&format!("pools {{\n  desk {{\n    addrs = {first}-{last}\n{dns}  }}\n}}\n"));
+    }
+    out.push_str(&tunnel.extra.swanctl);
+    out
+}
+
+/// The lines of the connection that not every tunnel has.
+fn connection_options(tunnel: &Tunnel) -> String {
+    let mut out = String::new();
+    let mut line = |text: &str| out.push_str(&format!("    {text}\n"));
+    if tunnel.exchange == Exchange::Aggressive {
+        line("aggressive = yes");
+    }
+    if tunnel.nat == Some(Switch::Force) {
+        line("encap = yes");
+    }
+    match tunnel.frag {
+        Some(Switch::Off) => line("fragmentation = no"),
+        Some(Switch::On) => line("fragmentation = yes"),
+        Some(Switch::Force) => line("fragmentation = force"),
+        None => {}
+    }
+    if let Some(delay) = tunnel.dpd {
+        line(&format!("dpd_delay = {}s", delay.as_secs()));
+        line(&format!("dpd_timeout = {}s", delay.as_secs() * 3));
+    }
+    match &tunnel.mode_cfg {
+        Some(ModeCfg::Client) => line("vips = 0.0.0.0"),
+        Some(ModeCfg::Server { .. }) => line("pools = desk"),
+        None => {}
+    }
+    out.push_str(&tunnel.extra.swanctl_connection);
+    out
+}
+
+/// One child.
+fn child(tunnel: &Tunnel, name: &str, selectors: &Selectors) -> String {
     let mode = match tunnel.mode {
         Mode::Transport => "transport",
         Mode::Tunnel { .. } => "tunnel",
     };
-    let group = if tunnel.pfs { "-modp2048" } else { "" };
-    let id = match &tunnel.remote_name {
-        Some(name) => name.replace('/', ", ").trim_start_matches(", ").to_owned(),
-        None => "%any".to_owned(),
+    let side = |place: &str, port: Option<u16>| match (selectors.protocol, port) {
+        (None, None) => place.to_owned(),
+        (protocol, None) => format!("{place}[{}]", protocol.unwrap_or_default()),
+        (protocol, Some(port)) => format!("{place}[{}/{port}]", protocol.unwrap_or_default()),
     };
-    let (reauth, over) = soft_and_over(tunnel.phase1_life);
+    // A client's own traffic comes from the address it is given, a server's clients from those it gives.
+    let local = match tunnel.mode_cfg {
+        Some(ModeCfg::Client) => "dynamic",
+        _ => &selectors.local,
+    };
+    let remote = match tunnel.mode_cfg {
+        Some(ModeCfg::Server { .. }) => "dynamic",
+        _ if tunnel.anonymous && tunnel.mode == Mode::Transport => "dynamic",
+        _ => &selectors.remote,
+    };
+    let (local, remote) = (side(local, selectors.local_port), side(remote, selectors.remote_port));
+    let proposals = match tunnel.phase2.protocol {
+        Protocol::Esp => "esp_proposals",
+        Protocol::Ah => "ah_proposals",
+    };
+    let suite = tunnel.phase2.charon(tunnel.pfs);
     let (rekey, _) = soft_and_over(tunnel.phase2_life);
     let life = tunnel.phase2_life.as_secs();
+    let begin = match tunnel.begin {
+        Begin::Trap => "trap",
+        Begin::Start => "start",
+        Begin::Wait => "none",
+    };
+    let extra = &tunnel.extra.swanctl_child;
+    format!(
+        "      {name} {{
+        mode = {mode}
+        local_ts = {local}
+        remote_ts = {remote}
+        {proposals} = {suite}
+        rekey_time = {rekey}s
+        life_time = {life}s
+        rand_time = 0s
+        start_action = {begin}
+{extra}      }}
+"
+    )
+}
+
+/// The swanctl.conf of a tunnel.
+pub fn swanctl_conf(tunnel: &Tunnel) -> String {
+    let local = tunnel.local;
+    let remote = if tunnel.anonymous { "%any".to_owned() } else { tunnel.remote.to_string() };
+    let proposals = tunnel.phase1.charon();
+    let (reauth, over) = soft_and_over(tunnel.phase1_life);
     let shunts = if local.is_ipv6() && tunnel.mode == Mode::Transport { NEIGHBOURS } else { "" };
+    let children: String = tunnel
+        .selectors()
+        .iter()
+        .enumerate()
+        .map(|(number, selectors)| {
+            let name = if number == 0 { "net".to_owned() } else { format!("net{number}") };
+            child(tunnel, &name, selectors)
+        })
+        .collect();
+    let (options, authentication) = (connection_options(tunnel), authentication(tunnel));
+    let rest = secrets_and_pools(tunnel);
     format!(
         "connections {{
 {shunts}  net {{
     version = 1
     local_addrs = {local}
     remote_addrs = {remote}
-    proposals = aes256-sha256-modp2048
+    proposals = {proposals}
     send_cert = always
     reauth_time = {reauth}s
     over_time = {over}s
     rand_time = 0s
-    local {{ auth = pubkey
-      certs = own.crt }}
-    remote {{ auth = pubkey
-      id = \"{id}\" }}
-    children {{
-      net {{
-        mode = {mode}
-        local_ts = {local_ts}
-        remote_ts = {remote_ts}
-        esp_proposals = aes256-sha256{group}
-        rekey_time = {rekey}s
-        life_time = {life}s
-        rand_time = 0s
-        start_action = trap
-      }}
-    }}
+{options}{authentication}    children {{
+{children}    }}
   }}
 }}
-"
+{rest}"
     )
 }
 

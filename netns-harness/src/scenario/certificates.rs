@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use crate::host::Family;
 use crate::kernel_state;
 use crate::peer::ours::{CERTS, Ours};
-use crate::peer::tunnel::Tunnel;
+use crate::peer::tunnel::{Id, Tunnel};
 use crate::peer::{self, Kind, Peer};
 use crate::ping;
 use crate::pki::{Authority, Style, Validity};
@@ -78,7 +78,7 @@ fn refused(desk: &mut Desk, kinds: (Kind, Kind), fault: Fault) -> Result<()> {
     let bad_tunnel = Tunnel::transport(bad_at, judge_at, papers.credentials(&bad));
     let mut judge_tunnel = Tunnel::transport(judge_at, bad_at, papers.credentials(&papers.bob));
     match fault {
-        Fault::Identity => judge_tunnel.remote_name = Some("/C=US/O=Desk/CN=somebody.else".to_owned()),
+        Fault::Identity => judge_tunnel.remote_id = Id::Dn("/C=US/O=Desk/CN=somebody.else".to_owned()),
         Fault::Listed => judge_tunnel.credentials.crl = Some(papers.authority.crl(&[ALICE_SERIAL])?),
         _ => {}
     }

@@ -68,9 +68,10 @@ fn tunnel(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
         Family::V4 => ("10.11.0.0/24", "10.12.0.0/24"),
         Family::V6 => ("fd11::/64", "fd12::/64"),
     };
-    let mode = |local: &str, remote: &str| Mode::Tunnel { local: local.to_owned(), remote: remote.to_owned() };
-    let at_west = Tunnel { mode: mode(local, remote), ..Tunnel::transport(a, b, papers.credentials(&papers.alice)) };
-    let at_east = Tunnel { mode: mode(remote, local), ..Tunnel::transport(b, a, papers.credentials(&papers.bob)) };
+    let at_west =
+        Tunnel { mode: Mode::tunnel(local, remote), ..Tunnel::transport(a, b, papers.credentials(&papers.alice)) };
+    let at_east =
+        Tunnel { mode: Mode::tunnel(remote, local), ..Tunnel::transport(b, a, papers.credentials(&papers.bob)) };
     let stage = Stage::with(desk, kinds, (&gateways.west, at_west), (&gateways.east, at_east))?;
     let far = gateways.right.address(family);
     ping::answered(&gateways.left, far, PATIENCE).map_err(|failure| stage.evidence(failure))?;
