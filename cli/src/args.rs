@@ -7,6 +7,8 @@ use clap_complete::Shell;
 
 /// Where racoon.conf is looked for.
 pub const DEFAULT_CONFIG: &str = "/etc/racoon/racoon.conf";
+/// Where racoonctl looked for racoon.
+pub const RACOON_SOCKET: &str = "/run/racoon/racoon.sock";
 /// Run-time files: control socket, journal.
 pub const DEFAULT_RUN_DIR: &str = "/run/xfrmd";
 /// Files that survive a reboot: the deny list.

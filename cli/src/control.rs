@@ -41,6 +41,8 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// What racoonctl asks for.
+    Racoon(crate::racoonctl::request::RacoonRequest),
     /// Revoke: [`crate::report::RevocationReport`].
     Revoke(CertificateRef),
     /// Take off the deny list: the number of entries removed.
@@ -150,16 +152,47 @@ impl CallError {
 /// # Errors
 /// See [`CallError`].
 pub fn call<T: DeserializeOwned>(socket: &Path, request: &Request, patience: Duration) -> Result<T, CallError> {
-    let name = || socket.display().to_string();
-    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => CallError::Denied { socket: name(), error },
-        _ => CallError::NoDaemon { socket: name(), error },
-    })?;
+    let mut stream = connect(socket)?;
     let line = exchange(&mut stream, request, patience).map_err(CallError::Broken)?;
     match serde_json::from_str(&line).map_err(CallError::Malformed)? {
         Response::Done { result } => serde_json::from_value(result).map_err(CallError::Malformed),
         Response::Failed { exit, error } => Err(CallError::Refused { exit: Exit::from_code(exit), error }),
     }
+}
+
+/// Asks for something that does not end: `each` gets every line of the answer, until the daemon goes away or `each` fails.
+///
+/// # Errors
+/// See [`CallError`]; the daemon's end is none.
+pub fn follow<T: DeserializeOwned>(
+    socket: &Path,
+    request: &Request,
+    mut each: impl FnMut(T) -> io::Result<()>,
+) -> Result<(), CallError> {
+    let mut stream = connect(socket)?;
+    let mut line = serde_json::to_string(request).map_err(CallError::Malformed)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(CallError::Broken)?;
+    for line in BufReader::new(stream).lines() {
+        let line = line.map_err(CallError::Broken)?;
+        let value = match serde_json::from_str(&line).map_err(CallError::Malformed)? {
+            Response::Done { result } => serde_json::from_value(result).map_err(CallError::Malformed)?,
+            Response::Failed { exit, error } => return Err(CallError::Refused { exit: Exit::from_code(exit), error }),
+        };
+        // Whoever reads our output has had enough.
+        if each(value).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn connect(socket: &Path) -> Result<UnixStream, CallError> {
+    let name = || socket.display().to_string();
+    UnixStream::connect(socket).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => CallError::Denied { socket: name(), error },
+        _ => CallError::NoDaemon { socket: name(), error },
+    })
 }
 
 fn exchange(stream: &mut UnixStream, request: &Request, patience: Duration) -> io::Result<String> {

@@ -9,6 +9,7 @@ pub mod logging;
 pub mod os;
 pub mod pki;
 pub mod provider;
+pub mod racoonctl;
 pub mod report;
 pub mod revocation;
 pub mod setkey;

@@ -7,6 +7,7 @@ mod admission;
 mod commands;
 mod informational;
 mod lifetimes;
+pub mod listing;
 mod phase1;
 mod phase2;
 pub mod status;

@@ -448,6 +448,15 @@ pub enum Command {
     },
     /// Take down everything, telling the peers.
     DownAll,
+    /// Take down every ISAKMP SA, telling the peers; IPsec SAs stay.
+    DropIsakmp,
+    /// Take down the IPsec SAs that fit, telling the peers; ISAKMP SAs stay.
+    DropChildren {
+        /// Of this protocol; `None` is any.
+        protocol: Option<Protocol>,
+        /// For exactly this traffic as we send it; `None` is any.
+        outbound: Option<Selector>,
+    },
     /// Take down everything that rests on this certificate, telling the peers; nothing else.
     Revoke {
         /// Leaf or intermediate.

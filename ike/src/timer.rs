@@ -83,6 +83,11 @@ impl TimerTable {
         Some(timer)
     }
 
+    /// The armed timers with what they are for, earliest first.
+    pub(crate) fn armed(&self) -> impl Iterator<Item = (Duration, String)> {
+        self.by_time.iter().map(|(at, timer)| (*at, format!("{timer:?}")))
+    }
+
     /// Number of armed timers.
     pub(crate) fn len(&self) -> usize {
         self.armed.len()

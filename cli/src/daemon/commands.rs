@@ -14,10 +14,12 @@ use super::driver::Driver;
 use super::files;
 use super::kernel::Kernel;
 use super::peers::{self, UpState};
+use super::racoon;
 use super::udp::{Bypass, bracketed, local_address_towards};
 use crate::control::{CertificateRef, Request, Response};
 use crate::exit_code::Exit;
 use crate::logging;
+use crate::racoonctl::request::{Flow, RacoonRequest};
 use crate::report::{Counters, StatusReport, identity_text};
 use crate::revocation::deny_list::{DeniedIssuer, DenyList, SharedDenyList};
 use crate::revocation::issuer::Issuer;
@@ -38,10 +40,12 @@ pub struct Commands {
     waiting: Vec<Waiting>,
 }
 
-/// An `up` whose phase 1 is under way.
+/// An `up` that is under way.
 #[derive(Debug)]
 struct Waiting {
     peer: IpAddr,
+    /// Not for phase 1 alone, but for the SAs of this traffic.
+    flow: Option<Flow>,
     asked_at: u64,
     until: Duration,
     reply: oneshot::Sender<Response>,
@@ -72,14 +76,23 @@ impl Commands {
                 let now = clock::now();
                 Response::done(&peers::reports(&driver.endpoint.peers(now), &driver.loaded.daemon))
             }
-            Request::Up { peer, timeout_s } => match self.up(&peer, timeout_s, driver) {
-                Ok(waiting) => {
-                    self.waiting.push(Waiting { reply: call.reply, ..waiting_for(waiting) });
-                    self.settle(driver);
+            Request::Up { peer, timeout_s } => match self.up(&peer, driver) {
+                Ok(peer) => {
+                    self.wait(peer, None, timeout_s, call.reply, driver);
                     return after;
                 }
                 Err(response) => response,
             },
+            Request::Racoon(RacoonRequest::EstablishIpsec { flow, timeout_s }) if timeout_s > 0 => {
+                match racoon::establish(&flow, driver, self.bypass) {
+                    Ok(peer) => {
+                        self.wait(peer, Some(flow), timeout_s, call.reply, driver);
+                        return after;
+                    }
+                    Err(text) => Response::failed(Exit::NotSo, text),
+                }
+            }
+            Request::Racoon(request) => racoon::answer(request, driver, self.bypass),
             Request::Down { peer } => down(peer.as_deref(), driver),
             Request::Reload => match self.reload(driver) {
                 Ok(text) => {
@@ -124,16 +137,29 @@ impl Commands {
         }
     }
 
-    fn up(&self, name: &str, timeout_s: u64, driver: &mut Driver) -> Result<(IpAddr, u64, Duration), Response> {
+    fn wait(
+        &mut self,
+        peer: IpAddr,
+        flow: Option<Flow>,
+        timeout_s: u64,
+        reply: oneshot::Sender<Response>,
+        driver: &Driver,
+    ) {
+        let now = clock::now();
+        let until = now.monotonic.saturating_add(Duration::from_secs(timeout_s));
+        self.waiting.push(Waiting { peer, flow, asked_at: now.wall, until, reply });
+        self.settle(driver);
+    }
+
+    fn up(&self, name: &str, driver: &mut Driver) -> Result<IpAddr, Response> {
         let peer = resolve(name, driver)?;
         if driver.loaded.files.config.remote_for(peer).is_none() {
             return Err(Response::failed(Exit::NotSo, format!("no remote block is for {peer}")));
         }
         let local = local_address_towards(peer, self.bypass)
             .map_err(|error| Response::failed(Exit::NotSo, format!("{peer} cannot be reached: {error}")))?;
-        let now = clock::now();
         driver.handle(Input::Command(Command::Up { local, peer }));
-        Ok((peer, now.wall, now.monotonic.saturating_add(Duration::from_secs(timeout_s))))
+        Ok(peer)
     }
 
     /// Answers each `up` whose outcome is known by now.
@@ -144,13 +170,16 @@ impl Commands {
         let now = clock::now();
         let statuses = driver.endpoint.peers(now);
         for waiting in std::mem::take(&mut self.waiting) {
-            let response = match peers::up_state(&statuses, waiting.peer, waiting.asked_at) {
-                UpState::Up => Response::done(&format!("{} is up", waiting.peer)),
-                UpState::Failed(reason) => Response::failed(Exit::NotSo, format!("{}: {reason}", waiting.peer)),
-                UpState::UnderWay if now.monotonic >= waiting.until => {
+            let state = peers::up_state(&statuses, waiting.peer, waiting.asked_at);
+            let stands = waiting.flow.as_ref().and_then(|flow| racoon::established(flow, driver));
+            let response = match (state, stands) {
+                (_, Some(words)) => Response::done(&words),
+                (UpState::Up, None) if waiting.flow.is_none() => Response::done(&format!("{} is up", waiting.peer)),
+                (UpState::Failed(reason), None) => Response::failed(Exit::NotSo, format!("{}: {reason}", waiting.peer)),
+                (UpState::UnderWay | UpState::Up, None) if now.monotonic >= waiting.until => {
                     Response::failed(Exit::NotSo, format!("{} is not up yet; the negotiation goes on", waiting.peer))
                 }
-                UpState::UnderWay => {
+                (UpState::UnderWay | UpState::Up, None) => {
                     self.waiting.push(waiting);
                     continue;
                 }
@@ -229,11 +258,6 @@ impl Commands {
             Err(error) => Err(Response::failed(Exit::NotSo, error.to_string())),
         }
     }
-}
-
-fn waiting_for((peer, asked_at, until): (IpAddr, u64, Duration)) -> Waiting {
-    let (reply, _nobody) = oneshot::channel();
-    Waiting { peer, asked_at, until, reply }
 }
 
 /// A panic while the list was held leaves it as the file has it: it is used on.

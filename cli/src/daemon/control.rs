@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::{Group, User};
+use policy::model::daemon::AdminSocket;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::feed::Feed;
 use crate::control::{MAX_REQUEST, Request, Response};
 use crate::exit_code::Exit;
 use crate::logging;
+use crate::racoonctl::request::{EventReport, RacoonRequest};
 
 /// Connections served at once; more of them wait in the kernel.
 const MAX_CONNECTIONS: usize = 32;
@@ -35,6 +39,16 @@ pub struct Call {
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
+    access: Access,
+}
+
+/// Who may command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Root, or whoever runs the daemon.
+    Root,
+    /// Whoever the mode of the socket's file lets in: racoon.conf said so.
+    ByMode,
 }
 
 impl ControlSocket {
@@ -43,6 +57,24 @@ impl ControlSocket {
     /// # Errors
     /// Another daemon lives on it, or the system call's.
     pub fn create(path: &Path) -> io::Result<Self> {
+        Self::bind(path, 0o600, Access::Root)
+    }
+
+    /// Creates the socket that racoon.conf names for racoonctl, with the owner, group and mode written there.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; a user or group that does not exist.
+    pub fn create_for(admin: &AdminSocket) -> io::Result<Self> {
+        let path = Path::new(&admin.path);
+        let made = Self::bind(path, admin.mode.unwrap_or(0o600), Access::ByMode)?;
+        if let Some((owner, group)) = &admin.owner {
+            let (owner, group) = (user_id(owner)?, group_id(group)?);
+            std::os::unix::fs::chown(path, Some(owner), Some(group))?;
+        }
+        Ok(made)
+    }
+
+    fn bind(path: &Path, mode: u32, access: Access) -> io::Result<Self> {
         if let Some(directory) = path.parent()
             && !directory.exists()
         {
@@ -51,23 +83,23 @@ impl ControlSocket {
         }
         remove_stale(path)?;
         // The mode must hold before the first accept: the file is born with it.
-        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o777 & !mode));
         let listener = UnixListener::bind(path);
         rustix::process::umask(before);
-        Ok(Self { listener: listener?, path: path.to_owned() })
+        Ok(Self { listener: listener?, path: path.to_owned(), access })
     }
 
-    /// Serves for ever; requests go into `calls`.
-    pub async fn serve(self, calls: mpsc::Sender<Call>) {
+    /// Serves for ever; requests go into `calls`, events come from `feed`.
+    pub async fn serve(self, calls: mpsc::Sender<Call>, feed: Feed) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _address)) => {
-                    let calls = calls.clone();
+                    let (calls, feed, access) = (calls.clone(), feed.clone(), self.access);
                     tokio::spawn(async move {
                         // A client that went away is his own loss.
-                        let _broken = converse(stream, &calls).await;
+                        let _broken = converse(stream, access, &calls, &feed).await;
                         drop(slot);
                     });
                 }
@@ -87,6 +119,20 @@ impl Drop for ControlSocket {
     }
 }
 
+fn user_id(name: &str) -> io::Result<u32> {
+    match User::from_name(name)? {
+        Some(user) => Ok(user.uid.as_raw()),
+        None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no user {name}"))),
+    }
+}
+
+fn group_id(name: &str) -> io::Result<u32> {
+    match Group::from_name(name)? {
+        Some(group) => Ok(group.gid.as_raw()),
+        None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no group {name}"))),
+    }
+}
+
 fn remove_stale(path: &Path) -> io::Result<()> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         let text = format!("another daemon already listens on {} (stop it first)", path.display());
@@ -98,19 +144,45 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn converse(mut stream: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()> {
-    let response = match permitted(&stream) {
-        Ok(()) => respond(&mut stream, calls).await?,
+async fn converse(mut stream: UnixStream, access: Access, calls: &mpsc::Sender<Call>, feed: &Feed) -> io::Result<()> {
+    let asked = match permitted(&stream, access) {
+        Ok(()) => read_request(&mut stream).await?,
+        Err(refusal) => Err(refusal),
+    };
+    let response = match asked {
+        Ok(Request::Racoon(RacoonRequest::Events)) => return tell_events(stream, feed.subscribe()).await,
+        Ok(request) => respond(request, calls).await,
         Err(refusal) => refusal,
     };
-    let mut line = serde_json::to_vec(&response)?;
-    line.push(b'\n');
-    timeout(CLIENT_PATIENCE, stream.write_all(&line)).await??;
-    Ok(())
+    write_line(&mut stream, &response).await
 }
 
-/// Root, or whoever runs the daemon.
-fn permitted(stream: &UnixStream) -> Result<(), Response> {
+async fn write_line(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response)?;
+    line.push(b'\n');
+    timeout(CLIENT_PATIENCE, stream.write_all(&line)).await?
+}
+
+/// A line for each event, until the client leaves.
+async fn tell_events(mut stream: UnixStream, mut events: broadcast::Receiver<EventReport>) -> io::Result<()> {
+    let mut nothing = [0; 1];
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => write_line(&mut stream, &Response::done(&event)).await?,
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            // It has nothing more to say: this is its end.
+            _ = stream.read(&mut nothing) => return Ok(()),
+        }
+    }
+}
+
+fn permitted(stream: &UnixStream, access: Access) -> Result<(), Response> {
+    if access == Access::ByMode {
+        return Ok(());
+    }
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || peer.uid() == own => Ok(()),
@@ -121,24 +193,26 @@ fn permitted(stream: &UnixStream) -> Result<(), Response> {
     }
 }
 
-async fn respond(stream: &mut UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<Response> {
+async fn read_request(stream: &mut UnixStream) -> io::Result<Result<Request, Response>> {
     let mut line = Vec::new();
     // One octet more than allowed tells a full line from one cut off.
     let mut bounded = BufReader::new(stream.take(MAX_REQUEST as u64 + 1));
     timeout(CLIENT_PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
     if line.len() > MAX_REQUEST {
-        return Ok(Response::failed(Exit::Usage, format!("the request is longer than {MAX_REQUEST} octets")));
+        let text = format!("the request is longer than {MAX_REQUEST} octets");
+        return Ok(Err(Response::failed(Exit::Usage, text)));
     }
-    let request = match serde_json::from_slice(&line) {
-        Ok(request) => request,
-        Err(error) => return Ok(Response::failed(Exit::Usage, format!("the request cannot be read: {error}"))),
-    };
+    let unreadable = |error| Response::failed(Exit::Usage, format!("the request cannot be read: {error}"));
+    Ok(serde_json::from_slice(&line).map_err(unreadable))
+}
+
+async fn respond(request: Request, calls: &mpsc::Sender<Call>) -> Response {
     let (reply, answer) = oneshot::channel();
     let gone = || Response::failed(Exit::Unavailable, "the daemon is going down");
     if calls.send(Call { request, reply }).await.is_err() {
-        return Ok(gone());
+        return gone();
     }
-    Ok(answer.await.unwrap_or_else(|_dropped| gone()))
+    answer.await.unwrap_or_else(|_dropped| gone())
 }
 
 #[cfg(test)]
@@ -169,7 +243,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(ControlSocket::create(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         let (calls, mut called) = mpsc::channel(4);
-        tokio::spawn(socket.serve(calls));
+        tokio::spawn(socket.serve(calls, crate::daemon::feed::feed()));
         tokio::spawn(async move {
             while let Some(call) = called.recv().await {
                 let _gone = call.reply.send(Response::done(&format!("{:?}", call.request)));

@@ -10,6 +10,7 @@ use ike::event::{Input, JobId, JudgeRequest, Output};
 use ike::report::{Level, Report};
 
 use super::clock;
+use super::feed::{self, Feed};
 use super::files::Loaded;
 use super::kernel::Kernel;
 use super::udp::{Datagram, Sockets, bracketed};
@@ -36,6 +37,7 @@ pub struct Driver {
     wake_at: Option<Duration>,
     /// Counters.
     pub traffic: Traffic,
+    feed: Feed,
 }
 
 /// Datagrams since the start.
@@ -51,7 +53,14 @@ pub struct Traffic {
 
 impl Driver {
     /// Puts the parts together.
-    pub fn new(endpoint: Endpoint, kernel: Kernel, sockets: Sockets, loaded: Arc<Loaded>, workers: Workers) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        kernel: Kernel,
+        sockets: Sockets,
+        loaded: Arc<Loaded>,
+        workers: Workers,
+        feed: Feed,
+    ) -> Self {
         Self {
             endpoint,
             kernel,
@@ -62,6 +71,7 @@ impl Driver {
             inputs: VecDeque::new(),
             wake_at: None,
             traffic: Traffic::default(),
+            feed,
         }
     }
 
@@ -160,6 +170,12 @@ impl Driver {
     }
 
     fn report(&mut self, report: &Report) {
+        if self.feed.receiver_count() > 0
+            && let Some(event) = feed::racoon_event(report)
+        {
+            // They may all have left by now.
+            let _nobody = self.feed.send(event);
+        }
         if !logging::enabled(report.level) {
             return;
         }
@@ -192,6 +208,7 @@ impl Driver {
     /// Takes everything down that is ours, and tells the peers.
     pub fn shut_down(&mut self) {
         self.handle(Input::Shutdown);
+        let _nobody = self.feed.send(feed::terminated());
         self.kernel.remove_all();
     }
 }

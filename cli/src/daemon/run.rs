@@ -20,6 +20,7 @@ use super::clock::Alarm;
 use super::commands::{After, Commands};
 use super::control::{Call, ControlSocket};
 use super::driver::Driver;
+use super::feed::{self, Feed};
 use super::files::Loaded;
 use super::held::{HeldPackets, LARVAL_DROP};
 use super::kernel::{Kernel, KernelError};
@@ -27,7 +28,7 @@ use super::listen::{Family, ListenPlan, Listener};
 use super::pidfile::PidFile;
 use super::udp::{Datagram, Sockets};
 use super::workers::Workers;
-use crate::args::DaemonArgs;
+use crate::args::{DEFAULT_RUN_DIR, DaemonArgs, RACOON_SOCKET};
 use crate::logging;
 use crate::os::Readiness;
 use crate::provider::OpensslProvider;
@@ -101,7 +102,7 @@ struct Daemon {
     datagrams: mpsc::Receiver<Datagram>,
     answers: mpsc::UnboundedReceiver<Input>,
     calls: mpsc::Receiver<Call>,
-    control: tokio::task::JoinHandle<()>,
+    control: Vec<tokio::task::JoinHandle<()>>,
     _pid_file: PidFile,
     _held: HeldPackets,
 }
@@ -124,15 +125,15 @@ impl Daemon {
         listener.follow(&plan, &watch.addresses().await?, &mut sockets).map_err(system("isakmp port"))?;
 
         let (call_queue, calls) = mpsc::channel(CALL_QUEUE);
-        let socket = ControlSocket::create(&args.places.control_socket()).map_err(system("control socket"))?;
-        let control = tokio::spawn(socket.serve(call_queue));
+        let feed = feed::feed();
+        let control = serve_control(&args, &loaded, &call_queue, &feed)?;
         let pid_file = PidFile::write(loaded.daemon.pid_file.as_deref()).map_err(system("starting"))?;
 
         let (answer_queue, answers) = mpsc::unbounded_channel();
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
         let workers = Workers::start(count, &answer_queue).map_err(system("starting threads"))?;
         let endpoint = Endpoint::new(Arc::new(OpensslProvider::new()), Arc::clone(&loaded.files.config));
-        let mut driver = Driver::new(endpoint, kernel, sockets, Arc::new(loaded), workers);
+        let mut driver = Driver::new(endpoint, kernel, sockets, Arc::new(loaded), workers, feed);
         adopted.into_iter().for_each(|input| driver.handle(input));
         Ok(Self {
             commands: Commands::new(args.config.clone(), args.port, deny_list, bypass),
@@ -229,9 +230,33 @@ impl Daemon {
     fn close(mut self) {
         let _alone = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.driver.shut_down();
-        self.control.abort();
+        self.control.iter().for_each(tokio::task::JoinHandle::abort);
         logging::info(format_args!("racoon process {} shutdown", std::process::id()));
     }
+}
+
+/// The control socket, and the one that racoon.conf names for racoonctl.
+fn serve_control(
+    args: &DaemonArgs,
+    loaded: &Loaded,
+    calls: &mpsc::Sender<Call>,
+    feed: &Feed,
+) -> Result<Vec<tokio::task::JoinHandle<()>>, RunError> {
+    let mut sockets = vec![ControlSocket::create(&args.places.control_socket()).map_err(system("control socket"))?];
+    match &loaded.daemon.listen.admin_socket {
+        Some(Some(admin)) => sockets.push(ControlSocket::create_for(admin).map_err(system("adminsock"))?),
+        Some(None) => {}
+        // Racoon's default place; a second daemon with places of its own leaves it alone.
+        None if args.places.run_dir() == Path::new(DEFAULT_RUN_DIR) => {
+            match ControlSocket::create(Path::new(RACOON_SOCKET)) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => logging::warning(format_args!("{RACOON_SOCKET}: {error}")),
+            }
+        }
+        None => {}
+    }
+    let serve = |socket: ControlSocket| tokio::spawn(socket.serve(calls.clone(), feed.clone()));
+    Ok(sockets.into_iter().map(serve).collect())
 }
 
 /// Everybody may look into it; what is in it has modes of its own.

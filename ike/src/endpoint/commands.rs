@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Endpoint, Holder};
+use crate::children::Child;
 use crate::event::{CertificateId, ChildId, Command};
 use crate::report::{Event, Level};
 use crate::timer::Phase1Id;
@@ -20,6 +21,22 @@ impl Endpoint {
             }
             Command::Down { peer } => self.take_down(peer),
             Command::DownAll => self.take_down_all(),
+            Command::DropIsakmp => {
+                let sas: Vec<Phase1Id> = self.sas.keys().copied().collect();
+                for id in sas {
+                    self.delete_sa(id);
+                }
+            }
+            Command::DropChildren { protocol, outbound } => {
+                let fits = |child: &&Child| {
+                    protocol.is_none_or(|protocol| child.key.protocol == protocol)
+                        && outbound.is_none_or(|outbound| child.key.outbound == outbound)
+                };
+                let chosen: Vec<ChildId> = self.children.iter().filter(fits).map(|child| child.id).collect();
+                for child in chosen {
+                    self.purge_child(child);
+                }
+            }
             Command::Revoke { certificate } => self.revoke(certificate),
             Command::Unrevoke { serial, issuer_key } => {
                 self.revoked.retain(|id| id.serial != serial || issuer_key.is_some_and(|key| id.issuer_key != key));

@@ -5,6 +5,7 @@ mod certificates;
 mod deletion;
 pub mod drill;
 mod life;
+mod racoonctl;
 mod rekey;
 pub mod seeds;
 pub mod stage;
@@ -71,6 +72,7 @@ pub fn all() -> Vec<Scenario> {
     certificates::add(&mut out);
     drill::add(&mut out);
     life::add(&mut out);
+    racoonctl::add(&mut out);
     seeds::add(&mut out);
     out
 }

@@ -1,0 +1,5 @@
+//! racoon's control program, spoken to xfrmd.
+
+fn main() -> std::process::ExitCode {
+    cli::racoonctl::run::main()
+}

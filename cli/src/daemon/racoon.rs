@@ -1,0 +1,166 @@
+//! What racoonctl asks, answered by the driver.
+
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ike::event::{Acquire, Command, Input};
+use policy::model::sa::{Direction, Protocol};
+use policy::model::selector::{Selector, UpperProtocol};
+use xfrm::model::policy::{Place, Policy};
+use xfrm::socket::Connection;
+
+use super::clock;
+use super::driver::Driver;
+use super::peers;
+use super::udp::{Bypass, local_address_towards};
+use crate::civil;
+use crate::control::Response;
+use crate::exit_code::Exit;
+use crate::racoonctl::request::{Family, Flow, IsakmpReport, RacoonRequest, ScheduledReport};
+use crate::setkey::dump::Printer;
+use crate::setkey::protocols::Protocols;
+
+/// Carries out what can be answered at once.
+pub fn answer(request: RacoonRequest, driver: &mut Driver, bypass: Bypass) -> Response {
+    let outcome = match request {
+        RacoonRequest::ShowIsakmp => return Response::done(&isakmp(driver)),
+        RacoonRequest::ShowSchedule => return Response::done(&schedule(driver)),
+        RacoonRequest::ShowIpsec { family } => sadb(family),
+        RacoonRequest::Flush { family } => {
+            flush(family, driver);
+            Ok("flushed".to_owned())
+        }
+        RacoonRequest::DeletePeer { local, peer } => delete_peer(local, peer, driver),
+        RacoonRequest::DeleteIpsec { family, flow } => delete_ipsec(family, &flow, driver),
+        RacoonRequest::EstablishIpsec { flow, .. } => establish(&flow, driver, bypass).map(|peer| peer.to_string()),
+        RacoonRequest::Events => Err("events are told by the socket itself".to_owned()),
+    };
+    match outcome {
+        Ok(text) => Response::done(&text),
+        Err(text) => Response::failed(Exit::NotSo, text),
+    }
+}
+
+fn isakmp(driver: &Driver) -> Vec<IsakmpReport> {
+    let report = |sa: ike::endpoint::listing::IsakmpStatus| IsakmpReport {
+        local: sa.local.ip(),
+        local_port: sa.local.port(),
+        peer: sa.peer.ip(),
+        peer_port: sa.peer.port(),
+        cookies: format!("{}:{}", sa.cookies.0, sa.cookies.1),
+        initiator: sa.initiator,
+        established: sa.established,
+        children: sa.children,
+    };
+    driver.endpoint.isakmp_sas().into_iter().map(report).collect()
+}
+
+fn schedule(driver: &Driver) -> Vec<ScheduledReport> {
+    let report = |timer: ike::endpoint::listing::Scheduled| ScheduledReport {
+        what: timer.what,
+        due_in_s: timer.due_in.as_secs(),
+    };
+    driver.endpoint.schedule(clock::now()).into_iter().map(report).collect()
+}
+
+/// The kernel's SAs as `setkey -D` has them, whoever made them.
+fn sadb(family: Family) -> Result<String, String> {
+    let mut kernel = Connection::open().map_err(|refusal| refusal.to_string())?;
+    let dump = kernel.dump_sas(protocol(family)).map_err(|refusal| refusal.to_string())?;
+    let protocols = Protocols::load();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let printer = Printer { now, pid: std::process::id(), local: civil::local, protocols: &protocols, ports: false };
+    Ok(printer.sas(&dump.entries))
+}
+
+fn protocol(family: Family) -> Option<Protocol> {
+    match family {
+        Family::Esp => Some(Protocol::Esp),
+        Family::Ah => Some(Protocol::Ah),
+        Family::Isakmp | Family::Ipsec => None,
+    }
+}
+
+fn flush(family: Family, driver: &mut Driver) {
+    let command = match family {
+        Family::Isakmp => Command::DropIsakmp,
+        _ => Command::DropChildren { protocol: protocol(family), outbound: None },
+    };
+    driver.handle(Input::Command(command));
+}
+
+fn delete_peer(local: Option<IpAddr>, peer: IpAddr, driver: &mut Driver) -> Result<String, String> {
+    let statuses = driver.endpoint.peers(clock::now());
+    let ours = |status: &ike::endpoint::status::PeerStatus| {
+        peers::is_live(status, peer) && local.is_none_or(|local| status.local.is_none_or(|end| end.ip() == local))
+    };
+    if !statuses.iter().any(ours) {
+        return Err(format!("there is nothing up with {peer}"));
+    }
+    driver.handle(Input::Command(Command::Down { peer }));
+    Ok(format!("{peer} is down"))
+}
+
+fn delete_ipsec(family: Family, flow: &Flow, driver: &mut Driver) -> Result<String, String> {
+    let before = driver.endpoint.sizes().children;
+    let command = Command::DropChildren { protocol: protocol(family), outbound: Some(selector(flow)) };
+    driver.handle(Input::Command(command));
+    match before.saturating_sub(driver.endpoint.sizes().children) {
+        0 => Err("no IPsec SA is for this traffic".to_owned()),
+        count => Ok(format!("{count} pairs of SAs deleted")),
+    }
+}
+
+/// As if the first packet of this traffic had come.
+///
+/// # Errors
+/// In words: there is no such policy, or no way to the peer. Else the peer that is negotiated with.
+pub fn establish(flow: &Flow, driver: &mut Driver, bypass: Bypass) -> Result<IpAddr, String> {
+    let wanted = selector(flow);
+    let exact = driver.kernel.mirror().policies().find(|policy| is_for(policy, &wanted));
+    let policy = exact.or_else(|| driver.kernel.mirror().first_outbound(&wanted));
+    let Some((policy, template)) = policy.and_then(|policy| Some((policy, policy.templates.first()?))) else {
+        return Err("no policy wants an SA for this traffic (see setkey -DP)".to_owned());
+    };
+    let peer = template.endpoints.map_or(wanted.dst.addr(), |(_, dst)| dst);
+    let local = match template.endpoints {
+        Some((src, _)) if !src.is_unspecified() => src,
+        _ => local_address_towards(peer, bypass).map_err(|error| format!("{peer} cannot be reached: {error}"))?,
+    };
+    let acquire = Acquire {
+        flow: wanted,
+        policy: policy.selector,
+        policy_index: policy.index,
+        local,
+        peer,
+        protocol: template.protocol,
+        mode: template.mode,
+        reqid: template.reqid,
+    };
+    driver.handle(Input::Acquire(acquire));
+    Ok(peer)
+}
+
+fn is_for(policy: &Policy, wanted: &Selector) -> bool {
+    policy.place == Place::Spd(Direction::Out) && policy.selector == *wanted && !policy.templates.is_empty()
+}
+
+fn selector(flow: &Flow) -> Selector {
+    Selector {
+        src: flow.src,
+        dst: flow.dst,
+        protocol: UpperProtocol(flow.protocol),
+        src_port: flow.src_port,
+        dst_port: flow.dst_port,
+    }
+}
+
+/// That the SAs for this traffic stand, in the original's words; `None` while they do not.
+pub fn established(flow: &Flow, driver: &Driver) -> Option<String> {
+    let wanted = selector(flow);
+    let statuses = driver.endpoint.peers(clock::now());
+    let child = statuses.iter().flat_map(|status| &status.children).find(|child| {
+        !child.replaced && (child.outbound_selector == wanted || child.outbound_selector.contains(&wanted))
+    })?;
+    Some(format!("Phase 2 established : {}[500] -> {}[500]", child.outbound.src, child.outbound.dst))
+}

@@ -1,0 +1,370 @@
+//! racoonctl's command line: options, then a command in its long or short form, then what it takes.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use policy::model::addr::{IpNet, host_net};
+use thiserror::Error;
+
+use super::request::{Family, Flow};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `reload-config`
+    Reload,
+    /// `show-schedule`
+    ShowSchedule,
+    /// `show-sa`
+    ShowSa(Family),
+    /// `flush-sa`
+    FlushSa(Family),
+    /// `delete-sa isakmp`
+    DeleteIsakmp(Pair),
+    /// `delete-sa esp|ah`
+    DeleteIpsec(Family, Flow),
+    /// `establish-sa isakmp`; waiting for the outcome or not
+    EstablishIsakmp(Pair, bool),
+    /// `establish-sa esp|ah`
+    EstablishIpsec(Flow, bool),
+    /// `vpn-connect`
+    Connect(IpAddr),
+    /// `vpn-disconnect`
+    Disconnect(IpAddr),
+    /// `show-event`
+    ShowEvent,
+    /// `status`; as JSON or not
+    Status(bool),
+    /// `-h`
+    Help,
+}
+
+/// Two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Ours.
+    pub src: IpAddr,
+    /// The peer's.
+    pub dst: IpAddr,
+}
+
+/// The whole command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arguments {
+    /// `-l`, counted.
+    pub long: u8,
+    /// `-s`.
+    pub socket: Option<PathBuf>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Why a command line is refused: exit code 1, as the original's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ArgumentError {
+    /// Nothing to do.
+    #[error("no command is given")]
+    NoCommand,
+    /// Unknown option.
+    #[error("unknown option {0}")]
+    Option(String),
+    /// Unknown command; the original's words.
+    #[error("Invalid command [{0}]")]
+    Command(String),
+    /// Something is missing, or too much.
+    #[error("{command}: {problem}")]
+    Operands {
+        /// Which command.
+        command: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Long and short names of the commands.
+const COMMANDS: [(&str, &str); 12] = [
+    ("reload-config", "rc"),
+    ("show-schedule", "sc"),
+    ("show-sa", "ss"),
+    ("flush-sa", "fs"),
+    ("delete-sa", "ds"),
+    ("establish-sa", "es"),
+    ("vpn-connect", "vc"),
+    ("vpn-disconnect", "vd"),
+    ("show-event", "se"),
+    ("status", "st"),
+    ("get-cert", "gc"),
+    ("logout-user", "lu"),
+];
+
+/// What stands behind the command, taken word by word.
+struct Operands<'a> {
+    command: &'a str,
+    words: std::slice::Iter<'a, String>,
+}
+
+impl<'a> Operands<'a> {
+    fn fail(&self, problem: impl Into<String>) -> ArgumentError {
+        ArgumentError::Operands { command: self.command.to_owned(), problem: problem.into() }
+    }
+
+    fn next(&mut self, what: &str) -> Result<&'a str, ArgumentError> {
+        self.words.next().map(String::as_str).ok_or_else(|| self.fail(format!("{what} is missing")))
+    }
+
+    fn end(mut self) -> Result<(), ArgumentError> {
+        match self.words.next() {
+            Some(more) => Err(self.fail(format!("nothing more is taken, but there is `{more}`"))),
+            None => Ok(()),
+        }
+    }
+
+    fn flag(&mut self, flag: &str) -> bool {
+        let there = self.words.as_slice().first().is_some_and(|word| word == flag);
+        if there {
+            self.words.next();
+        }
+        there
+    }
+
+    fn address(&self, text: &str) -> Result<IpAddr, ArgumentError> {
+        text.parse().map_err(|_| self.fail(format!("`{text}` is not an address")))
+    }
+
+    /// `inet` or `inet6`, and a check that addresses are of it.
+    fn inet(&mut self) -> Result<bool, ArgumentError> {
+        match self.next("the address family (inet or inet6)")? {
+            "inet" => Ok(false),
+            "inet6" => Ok(true),
+            other => Err(self.fail(format!("`{other}` is not an address family: inet or inet6"))),
+        }
+    }
+
+    fn of_family(&self, address: IpAddr, v6: bool) -> Result<IpAddr, ArgumentError> {
+        if address.is_ipv6() == v6 {
+            return Ok(address);
+        }
+        Err(self.fail(format!("{address} is not of the family given")))
+    }
+
+    fn pair(&mut self) -> Result<Pair, ArgumentError> {
+        let v6 = self.inet()?;
+        let mut end = |what| -> Result<IpAddr, ArgumentError> {
+            let text = self.next(what)?;
+            self.of_family(self.address(text)?, v6)
+        };
+        Ok(Pair { src: end("the source address")?, dst: end("the destination address")? })
+    }
+
+    /// `FAMILY SRC[/PREFIX[/PORT]] DST[/PREFIX[/PORT]] PROTOCOL`
+    fn flow(&mut self) -> Result<Flow, ArgumentError> {
+        let v6 = self.inet()?;
+        let mut end = |what| -> Result<(IpNet, u16), ArgumentError> {
+            let text = self.next(what)?;
+            let (net, port) = self.endpoint(text)?;
+            self.of_family(net.addr(), v6)?;
+            Ok((net, port))
+        };
+        let ((src, src_port), (dst, dst_port)) = (end("the source")?, end("the destination")?);
+        let protocol = match self.next("the protocol (icmp, tcp, udp, gre or any)")? {
+            "any" => 0,
+            "icmp" => 1,
+            "tcp" => 6,
+            "udp" => 17,
+            "gre" => 47,
+            other => return Err(self.fail(format!("`{other}` is none of icmp, tcp, udp, gre, any"))),
+        };
+        Ok(Flow { src, src_port, dst, dst_port, protocol })
+    }
+
+    fn endpoint(&self, text: &str) -> Result<(IpNet, u16), ArgumentError> {
+        let mut parts = text.split('/');
+        let address = self.address(parts.next().unwrap_or_default())?;
+        let net = match parts.next() {
+            None => host_net(address),
+            Some(prefix) => {
+                let made = prefix.parse().ok().and_then(|prefix| IpNet::new(address, prefix).ok());
+                made.ok_or_else(|| self.fail(format!("`{prefix}` is not a prefix length")))?.trunc()
+            }
+        };
+        let port = match parts.next() {
+            None | Some("any") => 0,
+            Some(port) => port.parse().map_err(|_| self.fail(format!("`{port}` is not a port")))?,
+        };
+        match parts.next() {
+            None => Ok((net, port)),
+            Some(_) => Err(self.fail(format!("`{text}`: address/prefix/port is meant"))),
+        }
+    }
+}
+
+impl Arguments {
+    /// Reads everything behind the program's name.
+    ///
+    /// # Errors
+    /// [`ArgumentError`].
+    pub fn parse(words: &[String]) -> Result<Self, ArgumentError> {
+        let (mut long, mut socket, mut rest) = (0u8, None, words.iter());
+        let name = loop {
+            match rest.next().map(String::as_str) {
+                None => return Err(ArgumentError::NoCommand),
+                Some("-h" | "-?" | "--help") => return Ok(Self { long, socket, command: Command::Help }),
+                // Debug output of the original; there is none here.
+                Some("-d") => {}
+                Some("-s") => match rest.next() {
+                    Some(path) => socket = Some(PathBuf::from(path)),
+                    None => return Err(ArgumentError::Option("-s without a path".to_owned())),
+                },
+                Some(flag) if is_long(flag) => {
+                    long = long.saturating_add(u8::try_from(flag.len() - 1).unwrap_or(u8::MAX));
+                }
+                Some(flag) if flag.starts_with('-') => return Err(ArgumentError::Option(flag.to_owned())),
+                Some(name) => break name,
+            }
+        };
+        let known = COMMANDS.iter().find(|(long, short)| name == *long || name == *short).map(|(long, _)| *long);
+        let Some(command) = known else { return Err(ArgumentError::Command(name.to_owned())) };
+        let mut operands = Operands { command, words: rest };
+        let command = operation(&mut operands)?;
+        operands.end()?;
+        Ok(Self { long, socket, command })
+    }
+}
+
+fn is_long(flag: &str) -> bool {
+    flag.strip_prefix('-').is_some_and(|letters| !letters.is_empty() && letters.bytes().all(|letter| letter == b'l'))
+}
+
+fn operation(operands: &mut Operands<'_>) -> Result<Command, ArgumentError> {
+    Ok(match operands.command {
+        "reload-config" => Command::Reload,
+        "show-schedule" => Command::ShowSchedule,
+        "show-sa" => Command::ShowSa(family(operands)?),
+        "flush-sa" => Command::FlushSa(family(operands)?),
+        "show-event" => Command::ShowEvent,
+        "delete-sa" => match family(operands)? {
+            Family::Isakmp => Command::DeleteIsakmp(operands.pair()?),
+            family => Command::DeleteIpsec(family, operands.flow()?),
+        },
+        "establish-sa" => establish(operands)?,
+        "vpn-connect" => {
+            refuse_user(operands)?;
+            let gateway = operands.next("the gateway's address")?;
+            Command::Connect(operands.address(gateway)?)
+        }
+        "vpn-disconnect" => {
+            let gateway = operands.next("the gateway's address")?;
+            Command::Disconnect(operands.address(gateway)?)
+        }
+        "status" => status(operands)?,
+        other => return Err(ArgumentError::Operands { command: other.to_owned(), problem: NOT_YET.to_owned() }),
+    })
+}
+
+const NOT_YET: &str = "not supported yet";
+
+fn family(operands: &mut Operands<'_>) -> Result<Family, ArgumentError> {
+    match operands.next("isakmp, esp, ah or ipsec")? {
+        "isakmp" => Ok(Family::Isakmp),
+        "esp" => Ok(Family::Esp),
+        "ah" => Ok(Family::Ah),
+        "ipsec" => Ok(Family::Ipsec),
+        other => Err(operands.fail(format!("`{other}` is none of isakmp, esp, ah, ipsec"))),
+    }
+}
+
+/// `-u USER` asks for a password at the terminal, which goes to the daemon.
+fn refuse_user(operands: &mut Operands<'_>) -> Result<(), ArgumentError> {
+    if operands.flag("-u") {
+        let problem = "-u is not supported yet: give the user with xauth_login and the password in psk.txt";
+        return Err(operands.fail(problem));
+    }
+    Ok(())
+}
+
+fn establish(operands: &mut Operands<'_>) -> Result<Command, ArgumentError> {
+    let mut wait = false;
+    loop {
+        refuse_user(operands)?;
+        if operands.flag("-w") {
+            wait = true;
+        } else if operands.flag("-n") {
+            // The remote block is found by the peer's address.
+            operands.next("the remote block's name")?;
+        } else {
+            break;
+        }
+    }
+    Ok(match family(operands)? {
+        Family::Isakmp => Command::EstablishIsakmp(operands.pair()?, wait),
+        _ => Command::EstablishIpsec(operands.flow()?, wait),
+    })
+}
+
+fn status(operands: &mut Operands<'_>) -> Result<Command, ArgumentError> {
+    let mut json = false;
+    loop {
+        if operands.flag("-f") {
+            json = match operands.next("text or json")? {
+                "json" => true,
+                "text" => false,
+                other => return Err(operands.fail(format!("`{other}` is not a format: text or json"))),
+            };
+        } else if !operands.flag("-v") {
+            return Ok(Command::Status(json));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, ArgumentError> {
+        Arguments::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn command(line: &str) -> Command {
+        parse(line).unwrap().command
+    }
+
+    #[test]
+    fn long_and_short_names_are_the_same() {
+        assert_eq!(command("reload-config"), command("rc"));
+        assert_eq!(command("-s /tmp/x show-sa ipsec"), command("ss ipsec"));
+        assert_eq!(parse("-ll ss isakmp").unwrap().long, 2);
+        assert_eq!(parse("-l -l -l ss isakmp").unwrap().long, 3);
+        assert_eq!(command("es -w isakmp inet 10.0.0.1 10.0.0.2"), {
+            let pair = Pair { src: "10.0.0.1".parse().unwrap(), dst: "10.0.0.2".parse().unwrap() };
+            Command::EstablishIsakmp(pair, true)
+        });
+    }
+
+    #[test]
+    fn traffic_has_prefixes_ports_and_a_protocol() {
+        let Command::DeleteIpsec(Family::Esp, flow) = command("ds esp inet 10.1.2.3/16/0 10.2.0.0/16/80 tcp") else {
+            panic!("not a delete-sa esp");
+        };
+        assert_eq!((flow.src.to_string(), flow.dst.to_string()), ("10.1.0.0/16".to_owned(), "10.2.0.0/16".to_owned()));
+        assert_eq!((flow.src_port, flow.dst_port, flow.protocol), (0, 80, 6));
+        assert!(matches!(command("es ah inet6 fd00::1 fd00::2 any"), Command::EstablishIpsec(_, false)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, words) in [
+            ("", "no command is given"),
+            ("foo", "Invalid command [foo]"),
+            ("-x rc", "unknown option -x"),
+            ("ss", "show-sa: isakmp, esp, ah or ipsec is missing"),
+            ("ds isakmp inet 10.0.0.1", "delete-sa: the destination address is missing"),
+            ("ds isakmp inet 10.0.0.1 fd00::1", "fd00::1 is not of the family given"),
+            ("ds esp inet 10.0.0.1/33 10.0.0.2 any", "`33` is not a prefix length"),
+            ("rc more", "nothing more is taken, but there is `more`"),
+            ("st -f xml", "`xml` is not a format"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(words), "{line}: {error}");
+        }
+    }
+}

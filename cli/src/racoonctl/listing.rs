@@ -1,0 +1,107 @@
+//! The original's tables, column by column: scripts cut them up.
+
+use std::fmt::Write as _;
+
+use super::request::{EventReport, IsakmpReport, ScheduledReport};
+use crate::civil::{self, Civil};
+
+/// An ISAKMP SA that is up, by racoon's numbers of phase 1 states.
+const ESTABLISHED: u8 = 9;
+/// One that is negotiated: racoon had eight numbers, here they are one.
+const UNDER_WAY: u8 = 1;
+
+/// `show-sa isakmp`: one line each, more columns with each `-l`.
+pub fn isakmp(sas: &[IsakmpReport], long: u8, local: fn(u64) -> Civil) -> String {
+    let mut out = match long {
+        0 => format!("{:<22} {:<33} {}\n", "Destination", "Cookies", "Created"),
+        1 => format!("{:<22} {:<33} {}\n", "Destination", "Cookies", "ST S  V E Created             Phase2"),
+        _ => format!(
+            "{:<45} {:<45} {:<33} {}\n",
+            "Source", "Destination", "Cookies", "ST S  V E Created             Phase2"
+        ),
+    };
+    for sa in sas {
+        let destination = format!("{}.{}", sa.peer, sa.peer_port);
+        let created = sa.established.map_or_else(|| " ".repeat(19), |unix| local(unix).to_string());
+        let state = if sa.established.is_some() { ESTABLISHED } else { UNDER_WAY };
+        let side = if sa.initiator { 'I' } else { 'R' };
+        // Writing to a String cannot fail.
+        let _ = match long {
+            0 => writeln!(out, "{destination:<22} {} {created}", sa.cookies),
+            1 => writeln!(out, "{destination:<22} {} {state:2} {side} 10 M {created} {:6}", sa.cookies, sa.children),
+            _ => writeln!(
+                out,
+                "{:<45} {destination:<45} {} {state:2} {side} 10 M {created} {:6}",
+                format!("{}.{}", sa.local, sa.local_port),
+                sa.cookies,
+                sa.children
+            ),
+        };
+    }
+    out
+}
+
+/// `show-schedule`. The original numbered its timers and said when they were made, which is not kept here.
+pub fn schedule(timers: &[ScheduledReport], now: u64) -> String {
+    let mut out = String::from("index    tick     xtime    created\n");
+    for (index, timer) in timers.iter().enumerate() {
+        let due = civil::local(now.saturating_add(timer.due_in_s));
+        let _ = writeln!(out, "{index:<8} {:<8} {due} {}", timer.due_in_s, timer.what);
+    }
+    out
+}
+
+/// A line of `show-event`.
+pub fn event(event: &EventReport) -> String {
+    let end = |end: &Option<String>| end.clone().unwrap_or_else(|| "anonymous".to_owned());
+    match (&event.local, &event.peer) {
+        (None, None) => event.what.clone(),
+        (local, peer) => format!("{} : {} -> {}", event.what, end(local), end(peer)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixed(_: u64) -> Civil {
+        Civil { year: 2026, month: 11, day: 24, hour: 1, minute: 2, second: 3 }
+    }
+
+    fn sa(established: Option<u64>) -> IsakmpReport {
+        IsakmpReport {
+            local: "10.0.0.1".parse().unwrap(),
+            local_port: 500,
+            peer: "10.0.0.2".parse().unwrap(),
+            peer_port: 500,
+            cookies: "0123456789abcdef:fedcba9876543210".to_owned(),
+            initiator: true,
+            established,
+            children: 2,
+        }
+    }
+
+    #[test]
+    fn columns_stand_where_racoon_had_them() {
+        let text = isakmp(&[sa(Some(1)), sa(None)], 0, fixed);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "Destination            Cookies                           Created");
+        assert_eq!(lines[1], "10.0.0.2.500           0123456789abcdef:fedcba9876543210 2026-11-24 01:02:03");
+        assert_eq!(lines[2].len(), lines[1].len());
+        let text = isakmp(&[sa(Some(1))], 1, fixed);
+        assert_eq!(
+            text.lines().next().unwrap(),
+            "Destination            Cookies                           ST S  V E Created             Phase2"
+        );
+        assert!(text.ends_with("  9 I 10 M 2026-11-24 01:02:03      2\n"), "{text}");
+        assert!(isakmp(&[sa(Some(1))], 2, fixed).starts_with("Source "));
+    }
+
+    #[test]
+    fn an_event_without_ends_is_its_words_alone() {
+        let mut report = EventReport { what: "Racoon terminated".to_owned(), local: None, peer: None };
+        assert_eq!(event(&report), "Racoon terminated");
+        report.peer = Some("10.0.0.2[500]".to_owned());
+        assert_eq!(event(&report), "Racoon terminated : anonymous -> 10.0.0.2[500]");
+    }
+}

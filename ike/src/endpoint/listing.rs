@@ -1,0 +1,74 @@
+//! Single SAs and timers, for listings that show more than a line for each peer.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Endpoint;
+use crate::event::Now;
+use crate::message::Role;
+use crate::wire::header::Cookie;
+
+/// One ISAKMP SA, or the phase 1 that is to give one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsakmpStatus {
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub peer: SocketAddr,
+    /// Cookies, initiator's first; the responder's is zero until it is known.
+    pub cookies: (Cookie, Cookie),
+    /// Did we begin?
+    pub initiator: bool,
+    /// Unix seconds since when it stands; `None` while it is negotiated.
+    pub established: Option<u64>,
+    /// IPsec SA pairs negotiated with this peer that stand.
+    pub children: usize,
+}
+
+/// One armed timer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// What it is for, in the words of the code.
+    pub what: String,
+    /// Time until it fires.
+    pub due_in: Duration,
+}
+
+impl Endpoint {
+    /// Every ISAKMP SA that is not closed and every phase 1 under way, oldest first.
+    pub fn isakmp_sas(&self) -> Vec<IsakmpStatus> {
+        let children = |peer: SocketAddr| self.children.by_peer(peer.ip()).len();
+        let standing = self.sas.values().filter(|sa| !sa.closed).map(|sa| {
+            let (path, cookies) = (sa.facts.path, sa.facts.protection.cookies);
+            let status = IsakmpStatus {
+                local: path.local,
+                peer: path.peer,
+                cookies: (cookies.initiator, cookies.responder),
+                initiator: sa.facts.role == Role::Initiator,
+                established: Some(sa.established_wall),
+                children: children(path.peer),
+            };
+            (sa.id, status)
+        });
+        let under_way = self.handshakes.values().map(|handshake| {
+            let status = IsakmpStatus {
+                local: handshake.path.local,
+                peer: handshake.path.peer,
+                cookies: (handshake.cookies.initiator, handshake.cookies.responder),
+                initiator: handshake.state.as_ref().is_some_and(|state| state.role() == Role::Initiator),
+                established: None,
+                children: 0,
+            };
+            (handshake.id, status)
+        });
+        let mut all: Vec<_> = standing.chain(under_way).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, status)| status).collect()
+    }
+
+    /// The armed timers, earliest first.
+    pub fn schedule(&self, now: Now) -> Vec<Scheduled> {
+        let scheduled = |(at, what): (Duration, String)| Scheduled { what, due_in: at.saturating_sub(now.monotonic) };
+        self.cx.timers.armed().map(scheduled).collect()
+    }
+}
