@@ -1,7 +1,7 @@
 //! The endpoint: cookies to main modes and ISAKMP SAs, answers to their owners, timers to what they are for.
 //!
 //! The tables stand here; what happens to them is in a file per subject: `phase1`, `phase2`, `informational`,
-//! `lifetimes`, `commands`, `status`.
+//! `lifetimes`, `policies`, `commands`, `status`.
 
 mod admission;
 mod commands;
@@ -10,17 +10,21 @@ mod lifetimes;
 pub mod listing;
 mod phase1;
 mod phase2;
+mod policies;
 pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use policy::model::selector::Selector;
+
 use crate::children::ChildTable;
 use crate::config::Config;
 use crate::context::{Context, JobOwner, Path};
 use crate::crypto::provider::Provider;
 use crate::endpoint::admission::Admission;
+use crate::endpoint::policies::Generated;
 use crate::endpoint::status::LastErrors;
 use crate::event::{CertificateId, ChildId, Input, Now, Output, SaName};
 use crate::handshake::{self, Handshake};
@@ -53,6 +57,8 @@ pub struct Endpoint {
     by_peer: BTreeMap<IpAddr, BTreeSet<Phase1Id>>,
     children: ChildTable,
     by_certificate: BTreeMap<CertificateId, BTreeSet<Holder>>,
+    /// Policies made for peers that have none, by their selector: the kernel has one of each.
+    generated: BTreeMap<Selector, Generated>,
     /// Traffic that a quick mode, or a main mode before it, is under way for.
     pending: BTreeSet<ChildKey>,
     /// Peers that know that we know nothing of earlier SAs, or were found without any.
@@ -77,6 +83,7 @@ impl Endpoint {
             by_peer: BTreeMap::new(),
             children: ChildTable::default(),
             by_certificate: BTreeMap::new(),
+            generated: BTreeMap::new(),
             pending: BTreeSet::new(),
             contacted: BTreeSet::new(),
             revoked: BTreeSet::new(),
@@ -112,11 +119,8 @@ impl Endpoint {
                     self.drive_handshake(id, handshake::Step::Judged(job, result), None);
                 }
             }
-            Input::PolicyFound { job, policy } => {
-                if let Some((JobOwner::Quick(id, message_id), _)) = self.cx.finish_job(job) {
-                    self.drive_quick(id, message_id, quick::Step::Policy(job, policy), None);
-                }
-            }
+            Input::PolicyFound { job, policy } => self.policy_found(job, policy),
+            Input::PolicyInstalled { job, policy, result } => self.policy_installed(job, &policy, result),
             Input::SaExpired { sa, hard } => self.sa_expired(&sa, hard),
             Input::SaDeleted { sa } => self.sa_deleted(&sa),
             Input::Adopt(adopted) => self.adopt(*adopted),

@@ -31,6 +31,7 @@ use policy::model::selector::Selector;
 
 use crate::config::{Config, KeyHandle, RemoteConfig};
 use crate::crypto::provider::RsaPublicKey;
+use crate::phase2::wish::ChildKey;
 use crate::report::Report;
 
 /// The time of an input.
@@ -100,6 +101,15 @@ pub enum Input {
         job: JobId,
         /// The policy that wants such an SA; `None` if there is none.
         policy: Option<PolicyMatch>,
+    },
+    /// Answer to [`Output::InstallPolicy`].
+    PolicyInstalled {
+        /// The question.
+        job: JobId,
+        /// What was to be installed.
+        policy: Box<GeneratedPolicy>,
+        /// The reqid of its templates, or the kernel's refusal in words.
+        result: Result<ReqId, String>,
     },
     /// The kernel reports that an SA reached its soft or hard limit.
     SaExpired {
@@ -181,6 +191,19 @@ pub enum Output {
         job: JobId,
         /// What the peer proposes.
         query: PolicyQuery,
+    },
+    /// Put a policy into the kernel for a peer that has none: out and in, in tunnel mode fwd too. None is left if one is
+    /// refused.
+    InstallPolicy {
+        /// Number of the question.
+        job: JobId,
+        /// The policy.
+        policy: Box<GeneratedPolicy>,
+    },
+    /// Take a policy that [`Output::InstallPolicy`] made, or that was there for an adopted child, out again.
+    RemovePolicy {
+        /// Its outbound selector.
+        outbound: Selector,
     },
     /// Something worth a log line happened.
     Report(Report),
@@ -410,6 +433,31 @@ pub struct PolicyMatch {
     pub outbound: Selector,
 }
 
+/// A policy for a peer that has none (racoon.conf: `generate_policy`), as seen by this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneratedPolicy {
+    /// Outbound selector (source is our side).
+    pub outbound: Selector,
+    /// Mode.
+    pub mode: Mode,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Our end.
+    pub local: IpAddr,
+    /// The peer's end.
+    pub peer: IpAddr,
+    /// `generate_policy unique`: a reqid of its own.
+    pub unique: bool,
+}
+
+impl GeneratedPolicy {
+    /// The traffic that it is for.
+    pub(crate) fn key(&self, reqid: ReqId) -> ChildKey {
+        let Self { outbound, mode, protocol, local, peer, .. } = *self;
+        ChildKey { local, peer, outbound, mode, protocol, reqid }
+    }
+}
+
 /// A child that was in the kernel before this daemon started.
 #[derive(Clone, Debug)]
 pub struct AdoptedChild {
@@ -429,6 +477,8 @@ pub struct AdoptedChild {
     pub soft_in: Duration,
     /// Time left until the kernel drops it.
     pub hard_in: Duration,
+    /// Was its policy made for it ([`Output::InstallPolicy`])?
+    pub generated: bool,
 }
 
 /// Commands of the operator.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use policy::model::identity::Identity;
 use policy::model::sa::Mode;
+use policy::model::selector::Selector;
 
 use crate::event::{CertificateId, SaName};
 use crate::wire::header::Cookie;
@@ -185,6 +186,16 @@ pub enum Event {
         /// Its outbound SA.
         outbound: SaName,
     },
+    /// A policy is made for a peer that has none.
+    PolicyGenerated {
+        /// Its outbound selector.
+        outbound: Selector,
+    },
+    /// A policy that was made for a peer is not used any more.
+    PolicyDeleted {
+        /// Its outbound selector.
+        outbound: Selector,
+    },
     /// The peer knows nothing of us any more.
     InitialContact,
     /// The peer's SAs live shorter than we proposed.
@@ -363,6 +374,10 @@ impl fmt::Display for Event {
                 SpiWords(inbound.spi.0),
                 SpiWords(outbound.spi.0)
             ),
+            Self::PolicyGenerated { outbound } => {
+                write!(f, "no policy found, try to generate the policy : {outbound}")
+            }
+            Self::PolicyDeleted { outbound } => write!(f, "deleting a generated policy. {outbound}"),
             Self::InitialContact => f.write_str("received INITIAL-CONTACT"),
             Self::ResponderLifetime { seconds } => write!(f, "received RESPONDER-LIFETIME: {seconds} seconds"),
             Self::OwnLifetime { seconds } => write!(f, "use own lifetime: my:{seconds}"),

@@ -142,6 +142,11 @@ impl Driver {
                 let policy = self.kernel.find_policy(&query);
                 self.inputs.push_back(Input::PolicyFound { job, policy });
             }
+            Output::InstallPolicy { job, policy } => {
+                let answer = self.kernel.install_policy(job, policy);
+                self.inputs.push_back(answer);
+            }
+            Output::RemovePolicy { outbound } => self.kernel.remove_policy(&outbound),
             Output::Sign { job, key, octets } => {
                 let keys = Arc::clone(&self.loaded.files.keys);
                 self.workers.submit(move || Input::Signed { job, result: keys.sign(key, &octets) });

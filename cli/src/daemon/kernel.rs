@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use ike::event::{
-    CertificateId, Input, JobId, Owner, PolicyMatch, PolicyQuery, SaDirection, SaInstall, SaName, SpiRequest,
+    CertificateId, GeneratedPolicy, Input, JobId, Owner, PolicyMatch, PolicyQuery, SaDirection, SaInstall, SaName,
+    SpiRequest,
 };
 use ike::report::Level;
 use policy::model::sa::Spi;
+use policy::model::selector::Selector;
 use thiserror::Error;
 use xfrm::batch::Refusal;
 use xfrm::model::notice::{Notice, Severity};
@@ -15,6 +17,7 @@ use xfrm::model::sa::Sa;
 use xfrm::request::Request;
 use xfrm::socket::Connection;
 
+use super::generated::Generated;
 use super::mirror::Mirror;
 use super::registry::{Child, Registry};
 use super::{clock, lower, neighbour};
@@ -51,6 +54,7 @@ pub struct Kernel {
     connection: Connection,
     mirror: Mirror,
     registry: Registry,
+    generated: Generated,
     journal: JournalWriter,
     /// Removals are carried out together, at the end of a drain.
     removals: Vec<SaName>,
@@ -71,6 +75,7 @@ impl Kernel {
             connection,
             mirror,
             registry: Registry::default(),
+            generated: Generated::default(),
             journal,
             removals: Vec::new(),
             counters: KernelCounters::default(),
@@ -142,12 +147,17 @@ impl Kernel {
             if left.is_empty() {
                 self.forget(entry.outbound);
             } else if left.len() == 2 && !is_denied {
-                inputs.push(Input::Adopt(Box::new(lower::adopted(entry, now))));
+                let generated = self.generated.adopt(entry, &self.mirror);
+                inputs.push(Input::Adopt(Box::new(lower::adopted(entry, now, generated))));
             } else {
                 left.into_iter().for_each(|name| self.remove(name));
             }
         }
         self.flush();
+        let orphans = self.generated.remove_orphans(&mut self.connection, &self.mirror);
+        if orphans > 0 {
+            logging::info(format_args!("{orphans} generated policies of an earlier run are deleted"));
+        }
         inputs.extend(self.waiting(&dump));
         Ok(inputs)
     }
@@ -264,6 +274,7 @@ impl Kernel {
         let left: Vec<SaName> = self.registry.sas().map(|(name, _)| name).collect();
         self.removals.extend(left);
         self.flush();
+        self.generated.remove_all(&mut self.connection);
         self.end_exception();
     }
 
@@ -284,6 +295,18 @@ impl Kernel {
     /// The outbound policy that wants such an SA.
     pub fn find_policy(&self, query: &PolicyQuery) -> Option<PolicyMatch> {
         self.mirror.find(query)
+    }
+
+    /// Puts a policy in for a peer that has none.
+    pub fn install_policy(&mut self, job: JobId, policy: Box<GeneratedPolicy>) -> Input {
+        let result = self.generated.install(&policy, &mut self.connection, &self.mirror);
+        let result = result.map_err(|refusal| self.refused(&refusal));
+        Input::PolicyInstalled { job, policy, result }
+    }
+
+    /// Takes such a policy out again.
+    pub fn remove_policy(&mut self, outbound: &Selector) {
+        self.generated.remove(outbound, &mut self.connection);
     }
 
     /// What notices mean for the core.

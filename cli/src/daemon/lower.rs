@@ -94,8 +94,9 @@ fn template(acquire: &notice::Acquire) -> Option<&Template> {
     acquire.templates.iter().find(of_protocol).or_else(|| acquire.policy.templates.iter().find(of_protocol))
 }
 
-/// A child that an earlier life of the daemon left, for the core. `now` is the boot time.
-pub fn adopted(entry: &Entry, now: Duration) -> AdoptedChild {
+/// A child that an earlier life of the daemon left, for the core. `now` is the boot time; `generated` tells whether its
+/// policy was made for it.
+pub fn adopted(entry: &Entry, now: Duration, generated: bool) -> AdoptedChild {
     AdoptedChild {
         owner: entry.owner.clone(),
         inbound: entry.inbound,
@@ -105,6 +106,7 @@ pub fn adopted(entry: &Entry, now: Duration) -> AdoptedChild {
         selector: entry.selector,
         soft_in: entry.soft.boottime.saturating_sub(now),
         hard_in: entry.hard.boottime.saturating_sub(now),
+        generated,
     }
 }
 

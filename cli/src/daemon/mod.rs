@@ -8,6 +8,7 @@ pub mod control;
 pub mod driver;
 pub mod feed;
 pub mod files;
+pub mod generated;
 pub mod held;
 pub mod kernel;
 pub mod listen;

@@ -223,7 +223,7 @@ impl Endpoint {
     /// Takes over a child of an earlier run.
     pub(super) fn adopt(&mut self, adopted: AdoptedChild) {
         let now = self.cx.now.monotonic;
-        let AdoptedChild { owner, inbound, outbound, mode, reqid, selector, soft_in, hard_in } = adopted;
+        let AdoptedChild { owner, inbound, outbound, mode, reqid, selector, soft_in, hard_in, generated } = adopted;
         if self.children.by_sa(&inbound).is_some() {
             return;
         }
@@ -237,6 +237,9 @@ impl Endpoint {
         };
         let peer = owner.peer;
         self.cx.report(Level::Info, peer, Event::ChildAdopted { inbound, outbound });
+        if generated {
+            self.adopt_policy(key, owner.identity.clone());
+        }
         let id = self.cx.child_id();
         self.enter_child(Child {
             id,

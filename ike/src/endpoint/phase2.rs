@@ -313,12 +313,13 @@ impl Endpoint {
     }
 
     /// Ends a quick mode that failed, telling the peer.
-    fn fail_quick(&mut self, id: Phase1Id, message_id: u32, error: &ExchangeError) {
+    pub(super) fn fail_quick(&mut self, id: Phase1Id, message_id: u32, error: &ExchangeError) {
         let Some(quick) = self.forget_quick(id, message_id) else { return };
         let inbound = quick.inbound;
         if let Some(inbound) = inbound {
             self.cx.remove_sa(inbound);
         }
+        self.release_policies(&quick);
         if let Some(sa) = self.sas.get_mut(&id) {
             let path = sa.facts.path;
             sa.finish(message_id, quick.answered);
@@ -333,8 +334,16 @@ impl Endpoint {
         if let Some(inbound) = quick.inbound {
             self.cx.remove_sa(inbound);
         }
+        self.release_policies(&quick);
         let Some(path) = self.sas.get(&id).map(|sa| sa.facts.path) else { return };
         self.quick_over(path, quick.wish, &ExchangeError::Local(reason.to_owned()));
+    }
+
+    /// A quick mode that is over without a child uses no policy any more.
+    fn release_policies(&mut self, quick: &Quick) {
+        for key in [quick.generated, quick.wish.as_ref().map(|wish| wish.what)].into_iter().flatten() {
+            self.release_policy(&key);
+        }
     }
 
     fn tell_quick_error(&mut self, id: Phase1Id, error: &ExchangeError, spi: Option<Spi>) {
@@ -466,6 +475,7 @@ impl Endpoint {
         }
         self.remove_from_kernel(child.inbound, child.outbound);
         self.promote_replaced(&child.key);
+        self.release_policy(&child.key);
         Some(child)
     }
 

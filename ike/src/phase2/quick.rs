@@ -1,6 +1,6 @@
 //! A quick mode in progress: its state, its chain of cipher blocks, and what it keeps to resend.
 
-use policy::model::sa::Spi;
+use policy::model::sa::{ReqId, Spi};
 
 use super::exchange::{NewChild, QuickFacts};
 use super::quick_initiator::QuickInitiator;
@@ -23,6 +23,7 @@ pub(crate) enum State {
 pub(crate) enum Step<'a> {
     Message(&'a Message<'a>),
     Policy(JobId, Option<PolicyMatch>),
+    Generated(JobId, Result<ReqId, String>),
     Spi(JobId, Result<Spi, String>),
     Installed(JobId, Result<(), String>),
 }
@@ -36,7 +37,7 @@ impl State {
                     Step::Message(message) => state.message(message, facts),
                     Step::Spi(job, result) => state.spi(job, result, facts),
                     Step::Installed(job, result) => state.installed(job, result, facts),
-                    Step::Policy(..) => Ok(crate::step::Next::Wait(state)),
+                    Step::Policy(..) | Step::Generated(..) => Ok(crate::step::Next::Wait(state)),
                 };
                 lift(result, Self::Initiator)
             }
@@ -44,6 +45,7 @@ impl State {
                 let result = match event {
                     Step::Message(message) => state.message(message, facts),
                     Step::Policy(job, policy) => state.policy(job, policy, facts),
+                    Step::Generated(job, result) => state.generated(job, result, facts),
                     Step::Spi(job, result) => state.spi(job, result, facts),
                     Step::Installed(job, result) => state.installed(job, result, facts),
                 };
@@ -68,6 +70,8 @@ pub(crate) struct Quick {
     pub(crate) wish: Option<ChildWish>,
     /// As responder: the policy whose packets the kernel holds until this is done.
     pub(crate) held: Option<u32>,
+    /// As responder: the policy made by us that it goes by.
+    pub(crate) generated: Option<ChildKey>,
 }
 
 impl Quick {
@@ -82,6 +86,15 @@ impl Quick {
             inbound: None,
             wish,
             held: None,
+            generated: None,
+        }
+    }
+
+    /// What the peer asks for, while the policy is being looked up; the reqid is not known yet.
+    pub(crate) fn asked(&self) -> Option<ChildKey> {
+        match &self.state {
+            Some(State::Responder(state)) => state.asked(),
+            _ => None,
         }
     }
 

@@ -1,16 +1,17 @@
 //! Quick mode as responder: answers with QM2 (RFC 2409 §5.5). One struct per awaited event.
 
-use policy::model::sa::{Mode, Protocol, Spi};
-use policy::model::selector::Selector;
+use policy::model::remote::GeneratePolicy;
+use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 
 use super::exchange::{HASH_ONLY, HASH_SA, NewChild, QuickFacts, Seeds, both_or_none, legal_nonce, make_child};
 use super::proposal::{Choice, choose, offered_mode};
+use super::sainfo::allowed;
 use super::selector::from_ids;
 use super::wish::{ChildKey, transport_selector};
 use crate::crypto::hash::{quick1, quick2, quick3};
 use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
-use crate::event::{JobId, Output, PolicyMatch, PolicyQuery};
+use crate::event::{GeneratedPolicy, JobId, Output, PolicyMatch, PolicyQuery};
 use crate::message::{Message, Role};
 use crate::phase1::proposal::{duration, short};
 use crate::report::{Event, Level};
@@ -26,6 +27,8 @@ use crate::wire::sa::SaPayload;
 pub(crate) enum QuickResponder {
     /// QM1 received, the policy is being looked up.
     AwaitPolicy(Box<AwaitPolicy>),
+    /// A policy is being made for the peer.
+    AwaitGenerated(Box<AwaitGenerated>),
     /// The kernel is asked for an SPI.
     AwaitSpi(Box<AwaitSpi>),
     /// The inbound SA is being installed.
@@ -48,8 +51,17 @@ struct Request {
 pub(crate) struct AwaitPolicy {
     job: JobId,
     request: Request,
-    outbound: Selector,
-    mode: Mode,
+    /// What it is for; the reqid is not known yet.
+    what: ChildKey,
+}
+
+/// Waits until the policy that is made for the peer is in the kernel: its first packets are then let in.
+#[derive(Debug)]
+pub(crate) struct AwaitGenerated {
+    job: JobId,
+    request: Request,
+    what: ChildKey,
+    choice: Choice,
 }
 
 /// Waits for the SPI of the inbound SA.
@@ -108,20 +120,30 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result
         }
     };
     let job = facts.cx.job(facts.owner);
-    let query = PolicyQuery { outbound, mode, protocol: Protocol::Esp, local, peer };
+    let protocol = Protocol::Esp;
+    let query = PolicyQuery { outbound, mode, protocol, local, peer };
     facts.cx.emit(Output::FindPolicy { job, query });
     let request = Request { offered, ni, ke: protected.ke, ids };
-    Ok(QuickResponder::AwaitPolicy(Box::new(AwaitPolicy { job, request, outbound, mode })))
+    let what = ChildKey { local, peer, outbound, mode, protocol, reqid: ReqId(0) };
+    Ok(QuickResponder::AwaitPolicy(Box::new(AwaitPolicy { job, request, what })))
 }
 
 impl QuickResponder {
     /// The traffic it is for, once the policy is known.
     pub(crate) fn key(&self) -> Option<ChildKey> {
         match self {
-            Self::AwaitPolicy(_) => None,
+            Self::AwaitPolicy(_) | Self::AwaitGenerated(_) => None,
             Self::AwaitSpi(state) => Some(state.key),
             Self::AwaitInbound(state) => Some(state.child.key),
             Self::ExpectHash(state) => Some(state.child.key),
+        }
+    }
+
+    /// What the peer asks for, while the policy is being looked up.
+    pub(crate) fn asked(&self) -> Option<ChildKey> {
+        match self {
+            Self::AwaitPolicy(state) => Some(state.what),
+            _ => None,
         }
     }
 
@@ -142,6 +164,24 @@ impl QuickResponder {
     ) -> Stepped<Self, NewChild> {
         match self {
             Self::AwaitPolicy(state) if state.job == job => (*state).policy(policy, facts),
+            other => Ok(Next::Wait(other)),
+        }
+    }
+
+    /// Takes the kernel's word on the policy that was made.
+    pub(crate) fn generated(
+        self,
+        job: JobId,
+        result: Result<ReqId, String>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<Self, NewChild> {
+        match self {
+            Self::AwaitGenerated(state) if state.job == job => {
+                let AwaitGenerated { request, what, choice, .. } = *state;
+                let reqid =
+                    result.map_err(|why| ExchangeError::Local(format!("the kernel refuses the policy: {why}")))?;
+                Ok(ask_spi(request, ChildKey { reqid, ..what }, choice, facts))
+            }
             other => Ok(Next::Wait(other)),
         }
     }
@@ -175,28 +215,54 @@ impl QuickResponder {
 
 impl AwaitPolicy {
     fn policy(self, policy: Option<PolicyMatch>, facts: &mut QuickFacts<'_>) -> Stepped<QuickResponder, NewChild> {
-        let Self { request, outbound, mode, .. } = self;
-        let policy = policy.ok_or_else(|| ExchangeError::NoPolicy(outbound.to_string()))?;
+        let Self { request, what, .. } = self;
         let remote = &facts.sa.remote.remote;
-        let sainfo = facts.sainfo(outbound).cloned().ok_or(ExchangeError::NoSainfo)?;
-        let choice = choose(&request.offered, &sainfo, mode, remote.proposal_check)?;
+        let generate = policy.is_none();
+        if generate && remote.generate_policy == GeneratePolicy::Off {
+            return Err(ExchangeError::NoPolicy(what.outbound.to_string()).into());
+        }
+        let sainfo = facts.sainfo(what.outbound).cloned().ok_or(ExchangeError::NoSainfo);
+        let sainfo = match (sainfo, generate) {
+            (Ok(sainfo), true) => allowed(&sainfo, &what, facts.sa).map(|()| sainfo)?,
+            (Err(_), true) => {
+                return Err(ExchangeError::InvalidId(format!("no sainfo is for {}", what.outbound)).into());
+            }
+            (sainfo, false) => sainfo?,
+        };
+        let choice = choose(&request.offered, &sainfo, what.mode, remote.proposal_check)?;
         match (choice.suite.group, &request.ke) {
             (Some(_), None) => return Err(ExchangeError::MissingPayload(PayloadType::KE).into()),
             (None, Some(_)) => return Err(ExchangeError::UnexpectedPayload(PayloadType::KE).into()),
             _ => {}
         }
-        let path = facts.sa.path;
-        let key = ChildKey {
-            local: path.local.ip(),
-            peer: path.peer.ip(),
-            outbound,
-            mode,
-            protocol: Protocol::Esp,
-            reqid: policy.reqid,
+        let Some(policy) = policy else {
+            let job = generate_policy(&what, facts);
+            let next = AwaitGenerated { job, request, what, choice };
+            return Ok(Next::Wait(QuickResponder::AwaitGenerated(Box::new(next))));
         };
-        let job = facts.allocate_spi(&key);
-        Ok(Next::Wait(QuickResponder::AwaitSpi(Box::new(AwaitSpi { job, request, key, choice }))))
+        Ok(ask_spi(request, ChildKey { reqid: policy.reqid, ..what }, choice, facts))
     }
+}
+
+/// Has a policy made for the peer.
+fn generate_policy(what: &ChildKey, facts: &mut QuickFacts<'_>) -> JobId {
+    let ChildKey { local, peer, outbound, mode, protocol, .. } = *what;
+    let unique = facts.sa.remote.remote.generate_policy == GeneratePolicy::Unique;
+    facts.cx.report(Level::Info, facts.sa.path.peer, Event::PolicyGenerated { outbound });
+    let job = facts.cx.job(facts.owner);
+    let policy = Box::new(GeneratedPolicy { outbound, mode, protocol, local, peer, unique });
+    facts.cx.emit(Output::InstallPolicy { job, policy });
+    job
+}
+
+fn ask_spi(
+    request: Request,
+    key: ChildKey,
+    choice: Choice,
+    facts: &mut QuickFacts<'_>,
+) -> Next<QuickResponder, NewChild> {
+    let job = facts.allocate_spi(&key);
+    Next::Wait(QuickResponder::AwaitSpi(Box::new(AwaitSpi { job, request, key, choice })))
 }
 
 impl AwaitSpi {

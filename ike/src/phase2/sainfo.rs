@@ -7,11 +7,14 @@ use std::net::IpAddr;
 
 use policy::model::addr::IpNet;
 use policy::model::identity::Identity;
+use policy::model::sa::Mode;
 use policy::model::sainfo::{Sainfo, SainfoId};
 use policy::model::selector::Selector;
 
-use super::exchange::QuickFacts;
+use super::exchange::{QuickFacts, SaFacts};
 use super::selector::{one_subnet, side_identity};
+use super::wish::ChildKey;
+use crate::error::ExchangeError;
 use crate::identity::matching::matches;
 
 /// What a sainfo is looked up for.
@@ -37,6 +40,23 @@ impl QuickFacts<'_> {
         };
         find(&self.cx.config.sainfos, &query)
     }
+}
+
+/// May a policy be made for this traffic? The peer's side must be its own address, the one that mode config gave it, or
+/// what the sainfo names: who authenticated as one peer must not get another's traffic (ATTACKS A-51).
+///
+/// # Errors
+/// [`ExchangeError::InvalidId`].
+pub(crate) fn allowed(sainfo: &Sainfo, what: &ChildKey, sa: &SaFacts) -> Result<(), ExchangeError> {
+    let own = sa.client_address();
+    let is_named = matches!(sainfo.remote, SainfoId::Selector { .. });
+    if what.mode == Mode::Transport || is_named || side_identity(what.outbound.dst) == Identity::Address(own) {
+        return Ok(());
+    }
+    let claimed = what.outbound.dst;
+    Err(ExchangeError::InvalidId(format!(
+        "no policy is made for {claimed}: the peer's own address is {own}, and no sainfo names {claimed} as remote side"
+    )))
 }
 
 /// The first of the blocks that fits.

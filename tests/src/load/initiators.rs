@@ -225,7 +225,11 @@ impl Initiators {
                     self.outcome.failures.push(report.event.to_string());
                 }
             }
-            Output::RemoveSa { .. } | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+            Output::InstallPolicy { job, policy } => {
+                let result = Ok(ReqId(0));
+                self.inputs.push_back(Input::PolicyInstalled { job, policy, result });
+            }
+            Output::RemoveSa { .. } | Output::RemovePolicy { .. } | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
         }
         Ok(())
     }

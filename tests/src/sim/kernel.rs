@@ -1,10 +1,11 @@
 //! As much of a kernel as the core talks to: SPIs, SAs with limits, and the choice of the outbound SA.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ike::event::{SaDirection, SaInstall, SaName, SpiRequest};
 use policy::model::sa::Spi;
+use policy::model::selector::Selector;
 
 /// Larval SAs live this long (net.core.xfrm_acq_expires).
 const LARVAL: Duration = Duration::from_secs(30);
@@ -24,6 +25,8 @@ pub struct Standing {
 pub struct Kernel {
     /// SAs in place.
     pub sas: BTreeMap<SaName, Standing>,
+    /// Policies made for a peer.
+    pub generated: BTreeSet<Selector>,
     larval: BTreeMap<SaName, Duration>,
     next_spi: u32,
     installs: u64,

@@ -173,6 +173,14 @@ impl World {
                     .then_some(PolicyMatch { reqid: ReqId(0), outbound: wanted });
                 self.at(node, soon, Input::PolicyFound { job, policy });
             }
+            Output::InstallPolicy { job, policy } => {
+                let fresh = self.nodes[node].kernel.generated.insert(policy.outbound);
+                let result = if fresh { Ok(ReqId(0)) } else { Err("File exists".to_owned()) };
+                self.at(node, soon, Input::PolicyInstalled { job, policy, result });
+            }
+            Output::RemovePolicy { outbound } => {
+                self.nodes[node].kernel.generated.remove(&outbound);
+            }
             Output::Report(report) => {
                 if self.keep_reports {
                     self.reports.push((node, self.now, report));

@@ -88,7 +88,7 @@ fn journal_entry_is_the_same_from_either_side_and_comes_back() {
     assert_eq!(inbound, outbound);
     assert_eq!(inbound.selector, Selector::hosts(ip("10.0.0.1"), ip("10.0.0.2")), "outbound");
     assert_eq!((inbound.hard.boottime, inbound.hard.wall), (Duration::from_secs(1100), 5100));
-    let child = adopted(&inbound, Duration::from_secs(1090));
+    let child = adopted(&inbound, Duration::from_secs(1090), false);
     assert_eq!((child.inbound.spi, child.outbound.spi), (Spi(0x1111), Spi(0x2222)));
     assert_eq!((child.soft_in, child.hard_in), (Duration::ZERO, Duration::from_secs(10)));
 }
