@@ -178,6 +178,15 @@ pub enum Action {
     },
     /// List the deny list
     Revoked(Listing),
+    /// Check configuration: racoon.conf and setkey scripts, what they name, and whether they fit each other
+    Check {
+        /// The files, in any order
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How
+        #[command(flatten)]
+        how: Listing,
+    },
     /// Make a setkey script of keylime's subnets file
     Generate {
         /// The file: `ipsec`, networks, `exclude`, networks

@@ -1,6 +1,7 @@
 //! The edges and the programs: `xfrmd`, `xfrmctl`, `setkey`.
 
 pub mod args;
+pub mod check;
 pub mod civil;
 pub mod control;
 pub mod daemon;

@@ -7,6 +7,9 @@ use policy::model::addr::ISAKMP_PORT;
 use policy::model::identity::Identity;
 use policy::model::remote::{Remote, RemoteSelector, Timers};
 use policy::model::sainfo::Sainfo;
+use policy::model::selector::Selector;
+
+use crate::phase2::sainfo;
 
 /// Names a private key to whoever holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +82,12 @@ impl Config {
             RemoteSelector::Anonymous => true,
         });
         if own.is_empty() { of(|selector, _| *selector == RemoteSelector::Anonymous) } else { own }
+    }
+
+    /// The sainfo for traffic (source side ours) with a peer that shows its address as identity.
+    pub fn sainfo_for(&self, outbound: Selector, peer: IpAddr) -> Option<&Sainfo> {
+        let identity = Identity::Address(peer);
+        sainfo::find(&self.sainfos, &sainfo::Query { outbound, identity: &identity, client: peer, ph1id: 0 })
     }
 
     /// The first block for `peer`: what its address alone says.

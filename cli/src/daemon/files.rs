@@ -125,7 +125,11 @@ fn findings(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<(Level, String
     found
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// A configuration file, if it is one and not too large.
+///
+/// # Errors
+/// The system's, or what it is instead.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let found = fs::metadata(path)?;
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -137,7 +141,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Answers `include`.
-struct Globs;
+#[derive(Clone, Copy, Debug)]
+pub struct Globs;
 
 impl Loader for Globs {
     fn load(&mut self, pattern: &str) -> Result<Vec<(String, Vec<u8>)>, String> {

@@ -11,6 +11,6 @@ pub mod remotes;
 
 mod binding;
 mod leaf;
-mod trust;
+pub(crate) mod trust;
 mod verdicts;
 mod verify;

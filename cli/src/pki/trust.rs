@@ -250,7 +250,7 @@ fn supersedes(old: &X509Crl, new: &X509Crl) -> bool {
 }
 
 /// CRLs in PEM (any number) or one in DER.
-fn parse_crls(octets: &[u8]) -> Vec<Arc<X509Crl>> {
+pub(crate) fn parse_crls(octets: &[u8]) -> Vec<Arc<X509Crl>> {
     const BEGIN: &str = "-----BEGIN X509 CRL-----";
     if let Ok(text) = std::str::from_utf8(octets)
         && text.contains(BEGIN)

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{CommandFactory, Parser};
@@ -12,6 +13,7 @@ use super::dead::JournalCutter;
 use super::failure::Failure;
 use super::{generate, listing, show};
 use crate::args::{Action, ControlArgs, Listing, Places, Which};
+use crate::check::run::check;
 use crate::control::{CallError, CertificateRef, Request, call};
 use crate::daemon::files;
 use crate::exit_code::Exit;
@@ -72,6 +74,17 @@ fn run(args: &ControlArgs) -> Result<(), Failure> {
             warn_of(list.problems());
             let entries = revoked_reports(&list);
             print(&entries, *how, |palette| show::revoked(&entries, palette))
+        }
+        Action::Check { files, how } => {
+            let list = DenyList::open(places.deny_list())?;
+            warn_of(list.problems());
+            let checked = check(files, &Arc::new(Mutex::new(list))).map_err(|text| Failure::new(Exit::NotSo, text))?;
+            print(&checked, *how, |palette| show::checked(&checked, palette))?;
+            match checked.errors {
+                0 => Ok(()),
+                1 => Err(Failure::new(Exit::NotSo, "1 error")),
+                errors => Err(Failure::new(Exit::NotSo, format!("{errors} errors"))),
+            }
         }
         Action::Generate { file, racoon_conf } => write(generate::generate(file, *racoon_conf)?.as_bytes()),
         Action::Completions { shell } => {

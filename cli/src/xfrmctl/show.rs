@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{Cell, Color, Table, presets};
 
+use crate::check::run::Checked;
 use crate::civil;
 use crate::report::{PeerReport, PolicyReport, RevocationReport, RevokedReport, SaReport, StatusReport};
 
@@ -214,6 +215,25 @@ pub fn revocation(report: &RevocationReport) -> String {
         report.serial, report.issuer, report.sas_deleted, report.elapsed_ms
     ));
     text
+}
+
+/// `xfrmctl check`: the findings, then a grade for each block.
+pub fn checked(checked: &Checked, palette: Palette) -> String {
+    let mut out: String = checked.findings.iter().map(|finding| finding.rendered.as_str()).collect();
+    let mut table = table(palette, &["BLOCK", "GRADE", "BECAUSE OF"]);
+    for grade in &checked.grades {
+        let colour = match grade.grade {
+            "strong" => Color::Green,
+            "weak" => Color::Yellow,
+            _ => Color::Red,
+        };
+        let reasons = if grade.reasons.is_empty() { "-".to_owned() } else { grade.reasons.join(", ") };
+        table.add_row([Cell::new(&grade.block), palette.cell(grade.grade, colour), Cell::new(reasons)]);
+    }
+    if !checked.grades.is_empty() {
+        out.push_str(&finished(&table));
+    }
+    out
 }
 
 /// `xfrmctl revoked`.

@@ -16,7 +16,8 @@ use crate::model::secret::Secret;
 use crate::model::selector::{Selector, UpperProtocol};
 use crate::span::Sources;
 
-const COMMANDS: &[&str] = &[
+/// Words a statement begins with.
+pub const COMMANDS: &[&str] = &[
     "add",
     "delete",
     "deleteall",

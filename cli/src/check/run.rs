@@ -1,0 +1,90 @@
+//! The whole check: read, compare, grade, report.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use policy::model::daemon::DaemonConfig;
+use policy::racoon;
+use policy::setkey::parser;
+use serde::Serialize;
+
+use super::finding::{Finding, Level};
+use super::grade::{Grade, grades};
+use super::{certificates, policies};
+use crate::daemon::files::Globs;
+use crate::pki::remotes;
+use crate::revocation::deny_list::SharedDenyList;
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// How many findings are errors.
+    pub errors: usize,
+    /// How many are warnings.
+    pub warnings: usize,
+    /// All of them, in the order of the files.
+    pub findings: Vec<Finding>,
+    /// How strong each block is.
+    pub grades: Vec<Grade>,
+}
+
+/// Checks these files: racoon.conf, setkey scripts, in any order; what each is shows in its text.
+///
+/// # Errors
+/// A file that cannot be read, in words.
+pub fn check(paths: &[PathBuf], deny_list: &SharedDenyList) -> Result<Checked, String> {
+    let (mut findings, mut configs, mut scripts) = (Vec::new(), Vec::new(), Vec::new());
+    for path in paths {
+        let name = path.display().to_string();
+        let text = read(path).map_err(|error| format!("{name}: {error}"))?;
+        if is_setkey(&text) {
+            let script = parser::parse(&name, &text);
+            findings.extend(script.diagnostics.iter().map(|one| Finding::of(one, &script.sources)));
+            scripts.push(script);
+        } else {
+            configs.extend(config(&name, &text, &mut findings));
+        }
+    }
+    for (name, config) in &configs {
+        files(name, config, deny_list, &mut findings);
+        for script in scripts.iter().filter(|script| script.first_error().is_none()) {
+            findings.extend(policies::compare(config, name, script));
+        }
+    }
+    let count = |level| findings.iter().filter(|finding: &&Finding| finding.level == level).count();
+    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+    let grades = configs.iter().flat_map(|(_, config)| grades(config)).collect();
+    Ok(Checked { errors, warnings, findings, grades })
+}
+
+/// As large a configuration as the daemon reads.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    crate::daemon::files::read(path)
+}
+
+/// A setkey script begins with one of its commands.
+fn is_setkey(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let code = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let first = code.flat_map(|line| line.split([' ', '\t', ';', '\r'])).find(|word| !word.is_empty());
+    first.is_some_and(|word| parser::COMMANDS.contains(&word))
+}
+
+fn config(name: &str, text: &[u8], findings: &mut Vec<Finding>) -> Option<(String, DaemonConfig)> {
+    let loaded = racoon::load(name, text, &mut Globs);
+    findings.extend(loaded.diagnostics.iter().map(|one| Finding::of(one, &loaded.sources)));
+    Some((name.to_owned(), loaded.config?))
+}
+
+/// Loads what it names as the daemon would.
+fn files(name: &str, config: &DaemonConfig, deny_list: &SharedDenyList, findings: &mut Vec<Finding>) {
+    let about = |level, text: String| Finding::about(level, name, text);
+    match remotes::load(config, SharedDenyList::clone(deny_list)) {
+        Ok(loaded) => findings.extend(loaded.warnings.into_iter().map(|text| about(Level::Warning, text))),
+        Err(errors) => findings.extend(errors.iter().map(|error| about(Level::Error, error.to_string()))),
+    }
+    match certificates::inspect(config) {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(about(Level::Error, error.to_string())),
+    }
+}
