@@ -12,7 +12,7 @@ pub mod print;
 pub mod resolve;
 pub mod token;
 
-mod args;
+pub(crate) mod args;
 
 use include::Loader;
 
