@@ -79,9 +79,9 @@ pub struct DaemonArgs {
     /// UDP port of ISAKMP
     #[arg(short = 'p', value_name = "PORT", default_value_t = policy::model::addr::ISAKMP_PORT)]
     pub port: u16,
-    /// UDP port of ISAKMP behind NAT (accepted; NAT traversal is not built in yet)
-    #[arg(short = 'P', value_name = "PORT")]
-    pub natt_port: Option<u16>,
+    /// UDP port of ISAKMP and ESP through NATs
+    #[arg(short = 'P', value_name = "PORT", default_value_t = policy::model::addr::NATT_PORT)]
+    pub natt_port: u16,
     /// Also say on standard error what would only go to the log
     #[arg(short = 'v')]
     pub verbose: bool,
@@ -112,6 +112,22 @@ pub struct DaemonArgs {
     /// Paths.
     #[command(flatten)]
     pub places: Places,
+}
+
+/// The ports of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Where our own negotiations start from.
+    pub isakmp: u16,
+    /// Where they go on when there is a NAT.
+    pub natt: u16,
+}
+
+impl DaemonArgs {
+    /// The ports that negotiations run from.
+    pub fn ports(&self) -> Ports {
+        Ports { isakmp: self.port, natt: self.natt_port }
+    }
 }
 
 /// Look at and steer xfrmd and the kernel's IPsec state

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use policy::model::sa::{Protocol, Spi};
 
-use crate::event::{ChildId, Owner, SaInstall, SaName};
+use crate::event::{ChildId, Owner, SaInstall, SaName, UdpEncapsulation};
 use crate::message::Role;
 use crate::phase2::wish::ChildKey;
 use crate::timer::Phase1Id;
+use crate::traits::Nat;
 
 /// How far a child has come.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ pub(crate) struct Child {
     pub(crate) peer_is_xfrmd: bool,
     /// A newer child serves the same traffic; this one goes when its grace is over.
     pub(crate) replaced: bool,
+    /// Its ESP goes in UDP; the ports of the outbound SA.
+    pub(crate) encapsulation: Option<UdpEncapsulation>,
+    /// What stands between us.
+    pub(crate) nat: Nat,
 }
 
 /// All of them.

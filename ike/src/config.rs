@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use policy::model::addr::ISAKMP_PORT;
+use policy::model::addr::{ISAKMP_PORT, NATT_PORT};
 use policy::model::identity::Identity;
 use policy::model::remote::{Remote, RemoteSelector, Timers};
 use policy::model::sainfo::Sainfo;
@@ -52,6 +52,8 @@ pub struct RemoteConfig {
 pub struct Config {
     /// The UDP port our own negotiations start from.
     pub isakmp_port: u16,
+    /// The UDP port we change to when there is a NAT.
+    pub natt_port: u16,
     /// Retransmission and time limits.
     pub timers: Timers,
     /// Peers in file order.
@@ -62,7 +64,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { isakmp_port: ISAKMP_PORT, timers: Timers::default(), remotes: Vec::new(), sainfos: Vec::new() }
+        Self {
+            isakmp_port: ISAKMP_PORT,
+            natt_port: NATT_PORT,
+            timers: Timers::default(),
+            remotes: Vec::new(),
+            sainfos: Vec::new(),
+        }
     }
 }
 

@@ -119,6 +119,11 @@ impl Context {
         self.emit(Output::RemoveSa { sa });
     }
 
+    /// A fresh number of a path that is kept alive.
+    pub(crate) fn path_number(&mut self) -> u64 {
+        self.number()
+    }
+
     /// A fresh child number.
     pub(crate) fn child_id(&mut self) -> ChildId {
         ChildId(self.number())

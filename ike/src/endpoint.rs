@@ -8,6 +8,7 @@ mod commands;
 mod informational;
 mod lifetimes;
 pub mod listing;
+mod moves;
 mod phase1;
 mod phase2;
 mod policies;
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::context::{Context, JobOwner, Path};
 use crate::crypto::provider::Provider;
 use crate::endpoint::admission::Admission;
+use crate::endpoint::moves::Keepalives;
 use crate::endpoint::policies::Generated;
 use crate::endpoint::status::LastErrors;
 use crate::event::{CertificateId, ChildId, Input, Now, Output, SaName};
@@ -67,6 +69,7 @@ pub struct Endpoint {
     revoked: BTreeSet<CertificateId>,
     admission: Admission,
     last_errors: LastErrors,
+    keepalives: Keepalives,
     /// Work that one input leads to within the endpoint itself.
     later: VecDeque<ChildWish>,
 }
@@ -89,6 +92,7 @@ impl Endpoint {
             revoked: BTreeSet::new(),
             admission: Admission::default(),
             last_errors: LastErrors::default(),
+            keepalives: Keepalives::default(),
             later: VecDeque::new(),
         }
     }
@@ -123,6 +127,7 @@ impl Endpoint {
             Input::PolicyInstalled { job, policy, result } => self.policy_installed(job, &policy, result),
             Input::SaExpired { sa, hard } => self.sa_expired(&sa, hard),
             Input::SaDeleted { sa } => self.sa_deleted(&sa),
+            Input::MappingChanged { sa, peer } => self.mapping_changed(&sa, peer),
             Input::Adopt(adopted) => self.adopt(*adopted),
             Input::Command(command) => self.command(command),
             Input::Configure(config) => self.cx.config = config,
@@ -153,6 +158,7 @@ impl Endpoint {
                 Timer::RekeyChild(id) => self.rekey_child(id),
                 Timer::ExpireChild(id) => self.expire_child(id),
                 Timer::RetireChild(id) => self.retire_child(id),
+                Timer::KeepAlive(number) => self.keep_alive(number),
             }
         }
     }
@@ -185,11 +191,14 @@ impl Endpoint {
         self.cx.report(Level::Warning, path.peer, Event::Dropped { reason: reason.to_owned() });
     }
 
-    /// The established SA that a message names, if it comes from the SA's own peer.
+    /// The established SA that a message names, if it comes from the SA's own peer or from where a NAT may have moved
+    /// that peer to. Once the message has proved itself, [`Self::arrived`] is told.
     fn sa_of(&self, path: Path, header: &Header) -> Option<Phase1Id> {
         let cookies = Cookies { initiator: header.initiator, responder: header.responder };
         let id = *self.by_cookies.get(&cookies)?;
-        self.sas.get(&id).filter(|sa| sa.facts.path == path).map(|_| id)
+        let natt_port = self.cx.config.natt_port;
+        let may_come = |sa: &&IsakmpSa| moves::may_come(sa.facts.path, &sa.facts.traits.path_nat, path, natt_port);
+        self.sas.get(&id).filter(may_come).map(|_| id)
     }
 
     /// Notes who rests on which certificates.

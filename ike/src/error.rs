@@ -60,6 +60,18 @@ pub enum ExchangeError {
     /// No policy wants the SA that the peer proposes.
     #[error("no policy found: {0}")]
     NoPolicy(String),
+    /// Another host behind the peer's NAT has the same traffic.
+    #[error(
+        "{traffic} is in use by {}[{}], another host behind the same NAT: the two could not be told apart; use tunnel \
+         mode with an inner address of its own for each",
+        .holder.ip(), .holder.port()
+    )]
+    Taken {
+        /// The traffic.
+        traffic: String,
+        /// The other host as its NAT shows it.
+        holder: std::net::SocketAddr,
+    },
     /// No sainfo fits.
     #[error("failed to get sainfo.")]
     NoSainfo,
@@ -104,7 +116,7 @@ impl ExchangeError {
             Self::NoProposalChosen(_) | Self::AlteredProposal(_) | Self::NoSainfo | Self::Local(_) => {
                 Some(NotifyType::NO_PROPOSAL_CHOSEN)
             }
-            Self::InvalidId(_) | Self::NoPolicy(_) => Some(NotifyType::INVALID_ID_INFORMATION),
+            Self::InvalidId(_) | Self::NoPolicy(_) | Self::Taken { .. } => Some(NotifyType::INVALID_ID_INFORMATION),
         }
     }
 }

@@ -54,7 +54,7 @@ pub struct ChildId(pub u64);
 /// What the endpoint is told.
 #[derive(Debug)]
 pub enum Input {
-    /// A UDP datagram arrived.
+    /// A UDP datagram arrived. On a NAT traversal socket the driver has taken the non-ESP marker off (RFC 3948 §2.2).
     Datagram {
         /// Our address and port it came to.
         local: SocketAddr,
@@ -123,6 +123,14 @@ pub enum Input {
         /// Which SA.
         sa: SaName,
     },
+    /// The kernel reports that authentic packets of an inbound SA come from elsewhere now: the peer's NAT has moved it
+    /// (`XFRM_MSG_MAPPING`).
+    MappingChanged {
+        /// Which SA.
+        sa: SaName,
+        /// Where they come from.
+        peer: SocketAddr,
+    },
     /// A child installed by an earlier life of the daemon: take it over.
     Adopt(Box<AdoptedChild>),
     /// A command of the operator.
@@ -136,7 +144,8 @@ pub enum Input {
 /// What the endpoint wants.
 #[derive(Debug)]
 pub enum Output {
-    /// Send a UDP datagram.
+    /// Send a UDP datagram. From a NAT traversal socket the driver puts the non-ESP marker before it: the marker belongs
+    /// to the port, and no state of the core knows of it.
     Send {
         /// From this address and port.
         local: SocketAddr,
@@ -144,6 +153,13 @@ pub enum Output {
         peer: SocketAddr,
         /// Its payload.
         octets: Vec<u8>,
+    },
+    /// Send a NAT keepalive: one octet 0xff, without a marker (RFC 3948 §2.3).
+    KeepAlive {
+        /// From this NAT traversal socket.
+        local: SocketAddr,
+        /// To this address and port.
+        peer: SocketAddr,
     },
     /// Ask the kernel for an inbound SPI (`XFRM_MSG_ALLOCSPI`).
     AllocateSpi {
@@ -159,6 +175,8 @@ pub enum Output {
         /// The SA.
         sa: Box<SaInstall>,
     },
+    /// A child's peer has another address or port: its SAs go on there, with the sequence numbers they have reached.
+    MoveChild(Box<ChildMove>),
     /// Take an SA, or an SPI that was only allocated, out of the kernel. Missing ones are no error.
     RemoveSa {
         /// Which one.
@@ -276,6 +294,8 @@ pub struct UdpEncapsulation {
     pub src_port: u16,
     /// Destination port.
     pub dst_port: u16,
+    /// The peer's own idea of its address (NAT-OA, RFC 3947 §5.2); transport mode only.
+    pub original_address: Option<IpAddr>,
 }
 
 /// One SA as it must stand in the kernel.
@@ -317,6 +337,17 @@ pub struct SaInstall {
     pub owner: Arc<Owner>,
     /// SPI of the SA of the opposite direction.
     pub twin: Spi,
+}
+
+/// For [`Output::MoveChild`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildMove {
+    /// The inbound SA so far.
+    pub inbound: SaName,
+    /// The outbound SA so far.
+    pub outbound: SaName,
+    /// The child from now on. What is not in the kernel yet will be installed so.
+    pub child: AdoptedChild,
 }
 
 /// Who made an SA.
@@ -458,8 +489,8 @@ impl GeneratedPolicy {
     }
 }
 
-/// A child that was in the kernel before this daemon started.
-#[derive(Clone, Debug)]
+/// A child that stands in the kernel: made before this daemon started, or moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedChild {
     /// Who made it.
     pub owner: Owner,
@@ -473,6 +504,8 @@ pub struct AdoptedChild {
     pub reqid: ReqId,
     /// Outbound selector.
     pub selector: Selector,
+    /// Encapsulation of the outbound SA.
+    pub encapsulation: Option<UdpEncapsulation>,
     /// Time left until it should be renewed.
     pub soft_in: Duration,
     /// Time left until the kernel drops it.

@@ -218,6 +218,8 @@ pub(crate) const MOST_REFUSALS: u8 = 5;
 pub(crate) struct Handshake {
     pub(crate) id: Phase1Id,
     pub(crate) path: Path,
+    /// Where it began: what it is entered under.
+    pub(crate) origin: Path,
     /// The responder's is zero until it is known.
     pub(crate) cookies: Cookies,
     /// The block in use; settled once the peer has said who it is.

@@ -1,6 +1,6 @@
 //! An established ISAKMP SA: what protects its exchanges, the quick modes under way, and the ones that are over.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::phase2::exchange::SaFacts;
@@ -14,6 +14,9 @@ pub(crate) const MOST_QUICK_MODES: usize = 64;
 
 /// Message IDs remembered after their exchange, so that none is used twice (IKEV1 M-3).
 const MOST_FINISHED: usize = 64;
+
+/// Message IDs remembered of a peer behind a NAT: enough for a day of probes, and bounded.
+const MOST_USED: usize = 4096;
 
 /// An exchange that is over.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub(crate) struct IsakmpSa {
     pub(crate) closed: bool,
     /// INITIAL-CONTACT was obeyed: it may come in MM5 and once more behind it.
     pub(crate) contacted: bool,
+    /// Every message ID of a peer that may move: an old message sent again must not move it.
+    used: BTreeSet<u32>,
 }
 
 impl IsakmpSa {
@@ -65,6 +70,7 @@ impl IsakmpSa {
             retiring: false,
             closed: false,
             contacted: false,
+            used: BTreeSet::new(),
         }
     }
 
@@ -86,8 +92,16 @@ impl IsakmpSa {
         self.last_of_main_mode.forget_reply();
     }
 
+    /// Can this side still tell which messages of the peer are new? A peer that may move is not followed beyond that.
+    pub(crate) fn tells_replays(&self) -> bool {
+        self.used.len() < MOST_USED
+    }
+
     /// Notes that a message ID was used up.
     pub(crate) fn finish(&mut self, message_id: u32, answered: Answered) {
+        if self.facts.traits.path_nat.peer && self.tells_replays() {
+            self.used.insert(message_id);
+        }
         if self.finished.len() >= MOST_FINISHED {
             self.finished.pop_front();
         }
@@ -108,6 +122,7 @@ impl IsakmpSa {
         message_id != 0
             && !self.quick.contains_key(&message_id)
             && !self.finished.iter().any(|finished| finished.message_id == message_id)
+            && !self.used.contains(&message_id)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod identity;
 mod informational;
 mod isakmp_sa;
 mod message;
+mod nat;
 mod payloads;
 mod phase1;
 mod phase2;

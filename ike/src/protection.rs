@@ -37,6 +37,8 @@ pub(crate) struct Protected {
     pub(crate) nonce: Option<Vec<u8>>,
     pub(crate) ke: Option<Vec<u8>>,
     pub(crate) ids: Vec<IdPayload>,
+    /// Bodies of NAT-OA payloads, in the order they stand.
+    pub(crate) originals: Vec<Vec<u8>>,
     /// Notifies and deletes in the order they stand.
     pub(crate) notices: Vec<Notice>,
 }
@@ -99,7 +101,13 @@ impl Protection {
             }
         }
         let ids = bodies(&payloads, PayloadType::ID).map(IdPayload::decode).collect::<Result<Vec<_>, _>>()?;
+        let originals = payloads
+            .iter()
+            .filter(|payload| matches!(payload.kind, PayloadType::NAT_OA | PayloadType::NAT_OA_DRAFT))
+            .map(|payload| payload.body.to_vec())
+            .collect();
         Ok(Protected {
+            originals,
             sa: one(PayloadType::SA),
             nonce: one(PayloadType::NONCE),
             ke: one(PayloadType::KE),

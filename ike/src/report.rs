@@ -218,6 +218,53 @@ pub enum Event {
         /// Which.
         kind: NotifyType,
     },
+    /// Which NAT traversal both sides speak.
+    NatDialect(&'static str),
+    /// An address is hashed for NAT discovery.
+    NatHashing {
+        /// The address.
+        at: SocketAddr,
+        /// Number of the hash algorithm.
+        hash: u16,
+        /// Is the hash wrong on purpose?
+        forced: bool,
+    },
+    /// Our NAT-D payloads go out.
+    NatDiscovery,
+    /// A NAT-D payload of the peer.
+    NatVerdict {
+        /// Its number; 0 is about our address.
+        number: usize,
+        /// Does it match?
+        verified: bool,
+    },
+    /// What discovery found.
+    NatDetected {
+        /// Our address is rewritten.
+        own: bool,
+        /// The peer's address is rewritten.
+        peer: bool,
+    },
+    /// An exchange goes on between other ports.
+    PortsChanged(Ends),
+    /// A child's ESP goes into UDP: encapsulation modes before and after.
+    UdpEncapsulation {
+        /// Mode without a NAT.
+        plain: u16,
+        /// Mode on this path.
+        udp: u16,
+    },
+    /// The NAT's mapping of this path is kept alive from now on.
+    KeepaliveBegun(Ends),
+    /// It is no longer.
+    KeepaliveEnded(Ends),
+    /// The peer's address or port, as its NAT shows it, has changed.
+    PeerMoved {
+        /// Where it was.
+        from: SocketAddr,
+        /// Where it is.
+        to: SocketAddr,
+    },
     /// A message came again.
     Retransmitted {
         /// The sender.
@@ -256,6 +303,11 @@ impl Event {
                 | Self::Phase1Responded(_)
                 | Self::BeginMainMode
                 | Self::NoConfiguration { .. }
+                | Self::NatDialect(_)
+                | Self::NatHashing { .. }
+                | Self::NatDiscovery
+                | Self::NatVerdict { .. }
+                | Self::NatDetected { .. }
         ) || matches!(self, Self::Phase1Failed { timed_out, cookies, .. } if *timed_out || cookies.1.is_zero())
     }
 }
@@ -384,6 +436,35 @@ impl fmt::Display for Event {
             Self::NotifyReceived { kind } => write!(f, "received notify {kind:?}"),
             Self::UnprotectedNotify { kind } => {
                 write!(f, "ignore information because ISAKMP-SA has not been established yet. ({kind:?})")
+            }
+            Self::NatDialect(name) => write!(f, "Selected NAT-T version: {name}"),
+            Self::NatHashing { at, hash, forced } => {
+                let forced = if *forced { "(NAT-T forced)" } else { "" };
+                write!(f, "Hashing {} with algo #{hash} {forced}", Bracketed(*at))
+            }
+            Self::NatDiscovery => f.write_str("Adding remote and local NAT-D payloads."),
+            Self::NatVerdict { number, verified } => {
+                write!(f, "NAT-D payload #{number} {}", if *verified { "verified" } else { "doesn't match" })
+            }
+            Self::NatDetected { own: false, peer: false } => f.write_str("NAT not detected "),
+            Self::NatDetected { own, peer } => {
+                let (own, peer) = (if *own { "ME " } else { "" }, if *peer { "PEER" } else { "" });
+                write!(f, "NAT detected: {own}{peer}")
+            }
+            Self::PortsChanged(Ends { local, peer }) => {
+                write!(f, "NAT-T: ports changed to: {}<->{}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::UdpEncapsulation { plain, udp } => {
+                write!(f, "NAT detected -> UDP encapsulation (ENC_MODE {plain}->{udp}).")
+            }
+            Self::KeepaliveBegun(Ends { local, peer }) => {
+                write!(f, "KA list add: {}->{}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::KeepaliveEnded(Ends { local, peer }) => {
+                write!(f, "KA remove: {}->{}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::PeerMoved { from, to } => {
+                write!(f, "the peer has moved behind its NAT: {} -> {}", Bracketed(*from), Bracketed(*to))
             }
             Self::Retransmitted { peer } => write!(f, "the packet is retransmitted by {}.", Bracketed(*peer)),
             Self::Dropped { reason } => write!(f, "datagram dropped: {reason}"),

@@ -107,6 +107,11 @@ impl Answered {
         *self = Self { last: Some(fingerprint), reply: None, window_began: now, spent: 0 };
     }
 
+    /// Is this the message accepted last?
+    pub(crate) fn is_last(&self, fingerprint: Fingerprint) -> bool {
+        self.last == Some(fingerprint)
+    }
+
     /// Notes the answer to the message accepted last.
     pub(crate) fn answered(&mut self, reply: Vec<u8>) {
         self.reply = Some(reply);

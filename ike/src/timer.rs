@@ -39,6 +39,8 @@ pub(crate) enum Timer {
     ExpireChild(ChildId),
     /// A replaced child can go.
     RetireChild(ChildId),
+    /// The NAT's mapping of the path with this number must be kept alive.
+    KeepAlive(u64),
 }
 
 /// The table.

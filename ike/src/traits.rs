@@ -3,6 +3,7 @@
 use policy::model::remote::{IkeFrag, NatTraversal, Remote};
 
 use crate::message::Role;
+use crate::wire::number::PayloadType;
 
 /// Vendor ID of this implementation: 16 octets drawn once.
 ///
@@ -57,7 +58,49 @@ const NAT_DIALECTS: [(NatDialect, [u8; 16]); 4] = [
     ),
 ];
 
-/// What the peer's vendor IDs promise.
+impl NatDialect {
+    /// As racoon logs it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Draft02Newline => "draft-ietf-ipsec-nat-t-ike-02\\n",
+            Self::Draft02 => "draft-ietf-ipsec-nat-t-ike-02",
+            Self::Draft03 => "draft-ietf-ipsec-nat-t-ike-03",
+            Self::Rfc3947 => "RFC 3947",
+        }
+    }
+
+    /// The payload of a hashed address.
+    pub(crate) fn discovery_payload(self) -> PayloadType {
+        if self == Self::Rfc3947 { PayloadType::NAT_D } else { PayloadType::NAT_D_DRAFT }
+    }
+
+    /// The payload of an original address.
+    pub(crate) fn address_payload(self) -> PayloadType {
+        if self == Self::Rfc3947 { PayloadType::NAT_OA } else { PayloadType::NAT_OA_DRAFT }
+    }
+}
+
+/// What NAT discovery found on a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Nat {
+    /// The dialect that both sides speak and the configuration allows; without it nothing is sent or found.
+    pub(crate) dialect: Option<NatDialect>,
+    /// Something rewrites our address: we keep its mapping alive.
+    pub(crate) own: bool,
+    /// Something rewrites the peer's address, or the peer says so: it may move.
+    pub(crate) peer: bool,
+    /// `nat_traversal force`: encapsulated whether there is a NAT or not.
+    pub(crate) forced: bool,
+}
+
+impl Nat {
+    /// The dialect in which ESP goes into UDP; `None` is plain ESP.
+    pub(crate) fn in_udp(&self) -> Option<NatDialect> {
+        self.dialect.filter(|_| self.own || self.peer || self.forced)
+    }
+}
+
+/// What the peer's vendor IDs promise, and what NAT discovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PeerTraits {
     /// It is an xfrmd.
@@ -72,6 +115,8 @@ pub(crate) struct PeerTraits {
     pub(crate) unity: bool,
     /// The best NAT traversal it speaks.
     pub(crate) nat: Option<NatDialect>,
+    /// What discovery found between us.
+    pub(crate) path_nat: Nat,
 }
 
 impl PeerTraits {

@@ -16,6 +16,7 @@ use super::kernel::Kernel;
 use super::peers::{self, UpState};
 use super::racoon;
 use super::udp::{Bypass, bracketed, local_address_towards};
+use crate::args::Ports;
 use crate::control::{CertificateRef, Request, Response};
 use crate::exit_code::Exit;
 use crate::logging;
@@ -32,7 +33,7 @@ use super::control::Call;
 #[derive(Debug)]
 pub struct Commands {
     config: PathBuf,
-    port: u16,
+    ports: Ports,
     deny_list: SharedDenyList,
     bypass: Bypass,
     started: Duration,
@@ -62,9 +63,9 @@ pub enum After {
 
 impl Commands {
     /// For a daemon that starts now.
-    pub fn new(config: PathBuf, port: u16, deny_list: SharedDenyList, bypass: Bypass) -> Self {
+    pub fn new(config: PathBuf, ports: Ports, deny_list: SharedDenyList, bypass: Bypass) -> Self {
         let now = clock::now();
-        Self { config, port, deny_list, bypass, started: now.monotonic, loaded_at: now.wall, waiting: Vec::new() }
+        Self { config, ports, deny_list, bypass, started: now.monotonic, loaded_at: now.wall, waiting: Vec::new() }
     }
 
     /// Carries out a command and answers it, now or when its outcome is known.
@@ -199,7 +200,7 @@ impl Commands {
     /// What is wrong with it, logged already.
     pub fn reload(&mut self, driver: &mut Driver) -> Result<String, String> {
         logging::info(format_args!("Reading configuration from \"{}\"", self.config.display()));
-        match files::load(&self.config, self.port, &self.deny_list) {
+        match files::load(&self.config, self.ports, &self.deny_list) {
             Ok(loaded) => {
                 loaded.warnings.iter().for_each(logging::warning);
                 self.loaded_at = clock::now().wall;

@@ -128,6 +128,10 @@ impl Driver {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Send { local, peer, octets } => self.send(local, peer, &octets),
+            Output::KeepAlive { local, peer } => {
+                let outcome = self.sockets.keep_alive(local, peer);
+                self.sent(local, peer, outcome);
+            }
             Output::AllocateSpi { job, request } => {
                 let answer = self.kernel.allocate(job, &request);
                 self.inputs.push_back(answer);
@@ -136,6 +140,7 @@ impl Driver {
                 let answer = self.kernel.install(job, &sa);
                 self.inputs.push_back(answer);
             }
+            Output::MoveChild(moved) => self.inputs.extend(self.kernel.move_child(&moved)),
             Output::RemoveSa { sa } => self.kernel.remove(sa),
             Output::ReleaseHeld { policy_index } => self.kernel.release_held(policy_index),
             Output::FindPolicy { job, query } => {
@@ -164,7 +169,12 @@ impl Driver {
     }
 
     fn send(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {
-        match self.sockets.send(local, peer, octets) {
+        let outcome = self.sockets.send(local, peer, octets);
+        self.sent(local, peer, outcome);
+    }
+
+    fn sent(&mut self, local: SocketAddr, peer: SocketAddr, outcome: std::io::Result<()>) {
+        match outcome {
             Ok(()) => self.traffic.sent += 1,
             Err(error) => {
                 self.traffic.failed += 1;

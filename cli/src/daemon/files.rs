@@ -16,6 +16,7 @@ use policy::racoon::include::Loader;
 use policy::racoon::print::Printed;
 use policy::span::Sources;
 
+use crate::args::Ports;
 use crate::pki::load;
 use crate::pki::remotes;
 use crate::revocation::deny_list::SharedDenyList;
@@ -81,15 +82,16 @@ impl LoadError {
     }
 }
 
-/// Reads the configuration and every file it names. `isakmp_port` is the one our own negotiations start from.
+/// Reads the configuration and every file it names.
 ///
 /// # Errors
 /// Everything that is wrong with it, or with one of its files.
-pub fn load(path: &Path, isakmp_port: u16, deny_list: &SharedDenyList) -> Result<Loaded, LoadError> {
+pub fn load(path: &Path, ports: Ports, deny_list: &SharedDenyList) -> Result<Loaded, LoadError> {
     let (daemon, mut warnings) = parse(path)?;
     let mut files = remotes::load(&daemon, SharedDenyList::clone(deny_list)).map_err(LoadError::Files)?;
     warnings.append(&mut files.warnings);
-    files.config = Arc::new(Config { isakmp_port, ..(*files.config).clone() });
+    let natt_port = daemon.listen.isakmp_natt.iter().find_map(|at| at.port).unwrap_or(ports.natt);
+    files.config = Arc::new(Config { isakmp_port: ports.isakmp, natt_port, ..(*files.config).clone() });
     let issuers = anchors(&daemon);
     Ok(Loaded { path: path.to_owned(), daemon, files, issuers, warnings })
 }
@@ -207,6 +209,8 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    const PORTS: Ports = Ports { isakmp: 500, natt: 4500 };
     use crate::revocation::deny_list::DenyList;
 
     fn deny_list(directory: &Path) -> SharedDenyList {
@@ -218,7 +222,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("racoon.conf");
         fs::write(&path, "lgo notify;\nremote anonymous {\n exchange_mode manin;\n}\n").unwrap();
-        let error = load(&path, 500, &deny_list(directory.path())).unwrap_err().to_string();
+        let error = load(&path, PORTS, &deny_list(directory.path())).unwrap_err().to_string();
         let at = |place: &str| format!("{}:{place}", path.display());
         assert!(error.contains(&at("1:1")) && error.contains(&at("3:16")), "{error}");
         assert!(error.contains("fatal parse failure ("), "{error}");
@@ -227,7 +231,7 @@ mod tests {
     #[test]
     fn missing_configuration_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let error = load(&directory.path().join("none.conf"), 500, &deny_list(directory.path())).unwrap_err();
+        let error = load(&directory.path().join("none.conf"), PORTS, &deny_list(directory.path())).unwrap_err();
         assert!(matches!(error, LoadError::Unreadable { .. }));
         assert!(error.to_string().contains("none.conf"), "{error}");
     }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use ike::event::{
-    CertificateId, GeneratedPolicy, Input, JobId, Owner, PolicyMatch, PolicyQuery, SaDirection, SaInstall, SaName,
-    SpiRequest,
+    AdoptedChild, CertificateId, ChildMove, GeneratedPolicy, Input, JobId, Owner, PolicyMatch, PolicyQuery,
+    SaDirection, SaInstall, SaName, SpiRequest,
 };
 use ike::report::Level;
 use policy::model::sa::Spi;
 use policy::model::selector::Selector;
 use thiserror::Error;
 use xfrm::batch::Refusal;
-use xfrm::model::notice::{Notice, Severity};
+use xfrm::model::notice::{Mapping, Notice, Severity};
 use xfrm::model::policy::{Policy, PolicyKey, PolicyTarget};
 use xfrm::model::sa::Sa;
 use xfrm::request::Request;
@@ -125,14 +125,15 @@ impl Kernel {
     /// The kernel gives no dump, or the journal cannot be read.
     pub fn adopt(&mut self, denied: &dyn Fn(&CertificateId) -> bool) -> Result<Vec<Input>, KernelError> {
         let dump = self.connection.dump_sas(None)?.entries;
-        let present: std::collections::HashSet<SaName> = dump.iter().map(|sa| lower::to_core(sa.name)).collect();
+        let present: std::collections::HashMap<SaName, &Sa> =
+            dump.iter().map(|sa| (lower::to_core(sa.name), sa)).collect();
         let now = clock::boottime();
         let mut inputs = Vec::new();
         for record in self.journal.entries()? {
             let entry = &record.entry;
             self.enter(&record);
             let left: Vec<SaName> =
-                [entry.outbound, entry.inbound].into_iter().filter(|name| present.contains(name)).collect();
+                [entry.outbound, entry.inbound].into_iter().filter(|name| present.contains_key(name)).collect();
             for name in &left {
                 self.registry.present(name);
             }
@@ -148,7 +149,8 @@ impl Kernel {
                 self.forget(entry.outbound);
             } else if left.len() == 2 && !is_denied {
                 let generated = self.generated.adopt(entry, &self.mirror);
-                inputs.push(Input::Adopt(Box::new(lower::adopted(entry, now, generated))));
+                let encapsulation = present.get(&entry.outbound).and_then(|sa| lower::encapsulation(sa));
+                inputs.push(Input::Adopt(Box::new(lower::adopted(entry, encapsulation, now, generated))));
             } else {
                 left.into_iter().for_each(|name| self.remove(name));
             }
@@ -220,6 +222,59 @@ impl Kernel {
             logging::warning(error);
         }
         Ok(())
+    }
+
+    /// The SAs of a child go on with a peer that its NAT has moved. Gives what the core must know of the SAs that could
+    /// not.
+    pub fn move_child(&mut self, moved: &ChildMove) -> Vec<Input> {
+        let Some((before, _)) = self.registry.find(&moved.inbound) else { return Vec::new() };
+        let (before, child) = (before.clone(), &moved.child);
+        // The new entry first: whatever instruction we die at, the SAs can be found by their certificate.
+        let record = match self.journal.insert(&lower::moved_entry(child, clock::now())) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                logging::warning(format_args!("the journal has a moved SA under its old address: {error}"));
+                None
+            }
+        };
+        let after = before.moved(child, record.unwrap_or(before.record));
+        let mut lost = Vec::new();
+        let sas: Vec<(SaName, SaDirection)> = before.sas().collect();
+        let is_whole = sas.len() == 2;
+        self.registry.replace(&before.inbound, after);
+        for (name, direction) in sas {
+            let to = if direction == SaDirection::Inbound { child.inbound } else { child.outbound };
+            if let Err(refusal) = self.move_sa(name, to, direction, child) {
+                let words = self.refused(&refusal);
+                logging::error(format_args!("an SA could not follow its peer: {words}"));
+                self.forget(to);
+                lost.push(Input::SaDeleted { sa: to });
+            }
+        }
+        if let Some(record) = record {
+            let kept = if is_whole { self.journal.mark_live(record) } else { Ok(()) };
+            if let Err(error) = kept.and_then(|()| self.journal.remove(before.record)) {
+                logging::warning(error);
+            }
+        }
+        lost
+    }
+
+    /// A port is changed in place; an address is part of the SA, which is put back with its sequence numbers and its age.
+    fn move_sa(
+        &mut self,
+        from: SaName,
+        to: SaName,
+        direction: SaDirection,
+        child: &AdoptedChild,
+    ) -> Result<(), Refusal> {
+        let sa = self.connection.sa(lower::to_kernel(from), None)?;
+        let sa = Box::new(lower::moved(sa, to, direction, child));
+        if from == to {
+            return self.connection.execute_one(Request::UpdateSa(sa)).map(|_done| ());
+        }
+        self.connection.execute_one(Request::DeleteSa { name: lower::to_kernel(from), mark: None })?;
+        self.connection.execute_one(Request::AddSa(sa)).map(|_done| ())
     }
 
     /// DELSA, together with others of this drain: see [`Kernel::flush`].
@@ -351,9 +406,16 @@ impl Kernel {
                 Some(Input::SaExpired { sa, hard })
             }
             Notice::SaDeleted { sa, .. } => {
+                // One that was moved has another name by now.
                 let sa = lower::to_core(sa.name);
+                self.registry.find(&sa)?;
                 self.forget(sa);
                 Some(Input::SaDeleted { sa })
+            }
+            Notice::MappingChanged(Mapping { protocol, spi, dst, old, new, .. }) => {
+                let sa = SaName { protocol: *protocol, spi: *spi, src: old.0, dst: *dst };
+                self.registry.find(&sa)?;
+                Some(Input::MappingChanged { sa, peer: (*new).into() })
             }
             _ => None,
         }

@@ -9,7 +9,7 @@ use policy::model::addr::AddrPort;
 use policy::model::daemon::Listen;
 
 use super::addresses::LocalAddress;
-use super::udp::{Sockets, bracketed};
+use super::udp::{Kind, Sockets, bracketed};
 use crate::logging;
 
 /// Address families to listen on where no `isakmp` line says.
@@ -41,6 +41,10 @@ pub struct ListenPlan {
     pub listen: Listen,
     /// Port where none is written.
     pub port: u16,
+    /// Port of NAT traversal where none is written.
+    pub natt_port: u16,
+    /// Does any remote traverse NATs?
+    pub traverses_nat: bool,
     /// Families where no address is written.
     pub family: Family,
 }
@@ -48,16 +52,33 @@ pub struct ListenPlan {
 impl ListenPlan {
     /// The sockets wanted while the machine has these addresses. A wildcard is opened as one socket for each address:
     /// an answer must leave from the address that was asked.
-    pub fn wanted(&self, local: &BTreeSet<LocalAddress>) -> BTreeSet<SocketAddr> {
-        if self.listen.isakmp.is_empty() {
-            let of_family = local.iter().filter(|address| self.family.holds(address.ip));
-            return of_family.map(|address| socket_address(*address, self.port)).collect();
-        }
-        self.listen.isakmp.iter().flat_map(|written| self.expand(written, local)).collect()
+    ///
+    /// As in racoon, `isakmp` lines without `isakmp_natt` lines are all there is to be.
+    pub fn wanted(&self, local: &BTreeSet<LocalAddress>) -> BTreeMap<SocketAddr, Kind> {
+        let Listen { isakmp, isakmp_natt, .. } = &self.listen;
+        let natt = match (isakmp_natt.as_slice(), isakmp.as_slice()) {
+            ([], []) if self.traverses_nat => self.everywhere(local, self.natt_port),
+            (written, _) => Self::expand(written, local, self.natt_port),
+        };
+        let isakmp = match isakmp.as_slice() {
+            [] => self.everywhere(local, self.port),
+            written => Self::expand(written, local, self.port),
+        };
+        let natt = natt.into_iter().map(|at| (at, Kind::NatTraversal));
+        natt.chain(isakmp.into_iter().map(|at| (at, Kind::Isakmp))).collect()
     }
 
-    fn expand(&self, written: &AddrPort, local: &BTreeSet<LocalAddress>) -> Vec<SocketAddr> {
-        let port = written.port.unwrap_or(self.port);
+    fn everywhere(&self, local: &BTreeSet<LocalAddress>, port: u16) -> Vec<SocketAddr> {
+        let of_family = local.iter().filter(|address| self.family.holds(address.ip));
+        of_family.map(|address| socket_address(*address, port)).collect()
+    }
+
+    fn expand(written: &[AddrPort], local: &BTreeSet<LocalAddress>, port: u16) -> Vec<SocketAddr> {
+        written.iter().flat_map(|written| Self::expand_one(written, local, port)).collect()
+    }
+
+    fn expand_one(written: &AddrPort, local: &BTreeSet<LocalAddress>, port: u16) -> Vec<SocketAddr> {
+        let port = written.port.unwrap_or(port);
         let matches = |address: &&LocalAddress| {
             if written.addr.is_unspecified() {
                 address.ip.is_ipv4() == written.addr.is_ipv4()
@@ -105,15 +126,15 @@ impl Listener {
         sockets: &mut Sockets,
     ) -> io::Result<()> {
         let wanted = plan.wanted(local);
-        self.failed.retain(|at, _| wanted.contains(at));
-        let closed: Vec<SocketAddr> = sockets.addresses().filter(|at| !wanted.contains(at)).collect();
+        self.failed.retain(|at, _| wanted.contains_key(at));
+        let closed: Vec<SocketAddr> = sockets.addresses().filter(|at| !wanted.contains_key(at)).collect();
         for at in closed {
             logging::info(format_args!("{} is no longer used as isakmp port", bracketed(at)));
         }
         let mut last = None;
         for (at, outcome) in sockets.keep_only(&wanted) {
             match outcome {
-                Ok(descriptor) => self.opened(at, descriptor),
+                Ok(descriptor) => self.opened(at, wanted.get(&at), descriptor),
                 Err(error) => last = Some(self.refused(at, error)),
             }
         }
@@ -123,8 +144,11 @@ impl Listener {
         }
     }
 
-    fn opened(&mut self, at: SocketAddr, descriptor: RawFd) {
+    fn opened(&mut self, at: SocketAddr, kind: Option<&Kind>, descriptor: RawFd) {
         self.failed.remove(&at);
+        if kind == Some(&Kind::NatTraversal) {
+            logging::info(format_args!("{} used for NAT-T", bracketed(at)));
+        }
         logging::info(format_args!("{} used as isakmp port (fd={descriptor})", bracketed(at)));
     }
 
@@ -156,12 +180,14 @@ mod tests {
 
     fn plan(isakmp: &[(&str, Option<u16>)], family: Family) -> ListenPlan {
         let isakmp = isakmp.iter().map(|(text, port)| AddrPort { addr: text.parse().unwrap(), port: *port }).collect();
-        ListenPlan { listen: Listen { isakmp, ..Listen::default() }, port: 500, family }
+        let listen = Listen { isakmp, ..Listen::default() };
+        ListenPlan { listen, port: 500, natt_port: 4500, traverses_nat: false, family }
     }
 
     fn wanted(plan: &ListenPlan) -> Vec<String> {
         let machine = local(&["127.0.0.1", "10.0.0.1", "::1", "fe80::1"]);
-        plan.wanted(&machine).iter().map(ToString::to_string).collect()
+        let natt = |kind| if kind == Kind::NatTraversal { " natt" } else { "" };
+        plan.wanted(&machine).into_iter().map(|(at, kind)| format!("{at}{}", natt(kind))).collect()
     }
 
     #[test]
@@ -176,6 +202,20 @@ mod tests {
     fn only_those_written_with_their_ports_and_scopes() {
         let some = plan(&[("10.0.0.1", Some(5500)), ("fe80::1", None), ("192.0.2.9", None)], Family::Any);
         assert_eq!(wanted(&some), ["10.0.0.1:5500", "192.0.2.9:500", "[fe80::1%3]:500"]);
+    }
+
+    #[test]
+    fn nat_traversal_has_sockets_beside_those_of_isakmp() {
+        let mut everywhere = plan(&[], Family::Ipv4);
+        everywhere.traverses_nat = true;
+        let both = ["10.0.0.1:500", "10.0.0.1:4500 natt", "127.0.0.1:500", "127.0.0.1:4500 natt"];
+        assert_eq!(wanted(&everywhere), both);
+        // As in racoon: who writes where to listen writes it for both.
+        let mut written = plan(&[("10.0.0.1", None)], Family::Any);
+        written.traverses_nat = true;
+        assert_eq!(wanted(&written), both[..1]);
+        written.listen.isakmp_natt.push(AddrPort { addr: "10.0.0.1".parse().unwrap(), port: None });
+        assert_eq!(wanted(&written), both[..2]);
     }
 
     #[test]

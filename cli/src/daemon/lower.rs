@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ike::event::{self, AdoptedChild, Now, SaDirection, SaInstall};
+use ike::event::{self, AdoptedChild, Now, SaDirection, SaInstall, UdpEncapsulation};
 use policy::model::sa::Direction;
 use policy::model::secret::Secret;
 use xfrm::model::limits::{Lifetimes, Limits};
@@ -54,7 +54,7 @@ pub fn sa(install: &SaInstall) -> Sa {
         kind: EncapKind::EspInUdp,
         src_port: udp.src_port,
         dst_port: udp.dst_port,
-        original_address: None,
+        original_address: udp.original_address,
     });
     sa
 }
@@ -96,8 +96,9 @@ fn template(acquire: &notice::Acquire) -> Option<&Template> {
 
 /// A child that an earlier life of the daemon left, for the core. `now` is the boot time; `generated` tells whether its
 /// policy was made for it.
-pub fn adopted(entry: &Entry, now: Duration, generated: bool) -> AdoptedChild {
+pub fn adopted(entry: &Entry, encapsulation: Option<UdpEncapsulation>, now: Duration, generated: bool) -> AdoptedChild {
     AdoptedChild {
+        encapsulation,
         owner: entry.owner.clone(),
         inbound: entry.inbound,
         outbound: entry.outbound,
@@ -113,10 +114,6 @@ pub fn adopted(entry: &Entry, now: Duration, generated: bool) -> AdoptedChild {
 /// What the journal keeps of a child whose first SA is about to be installed.
 pub fn journal_entry(install: &SaInstall, now: Now) -> Entry {
     let (inbound, outbound) = pair(install);
-    let deadline = |after: Duration| Deadline {
-        boottime: now.monotonic.saturating_add(after),
-        wall: now.wall.saturating_add(after.as_secs()),
-    };
     Entry {
         inbound,
         outbound,
@@ -127,9 +124,54 @@ pub fn journal_entry(install: &SaInstall, now: Now) -> Entry {
             SaDirection::Inbound => install.selector.reversed(),
         },
         owner: (*install.owner).clone(),
-        soft: deadline(install.soft),
-        hard: deadline(install.hard),
+        soft: deadline(now, install.soft),
+        hard: deadline(now, install.hard),
     }
+}
+
+/// What the journal keeps of a child that has moved.
+pub fn moved_entry(child: &AdoptedChild, now: Now) -> Entry {
+    Entry {
+        inbound: child.inbound,
+        outbound: child.outbound,
+        mode: child.mode,
+        reqid: child.reqid,
+        selector: child.selector,
+        owner: child.owner.clone(),
+        soft: deadline(now, child.soft_in),
+        hard: deadline(now, child.hard_in),
+    }
+}
+
+/// An SA of a child that has moved: `sa` as the kernel has it, `name` as it is to be called.
+pub fn moved(mut sa: Sa, name: event::SaName, direction: SaDirection, child: &AdoptedChild) -> Sa {
+    sa.name = to_kernel(name);
+    sa.selector = Some(match direction {
+        SaDirection::Outbound => child.selector,
+        SaDirection::Inbound => child.selector.reversed(),
+    });
+    if let (Some(udp), Some(encapsulation)) = (child.encapsulation, sa.encapsulation.as_mut()) {
+        (encapsulation.src_port, encapsulation.dst_port) = match direction {
+            SaDirection::Outbound => (udp.src_port, udp.dst_port),
+            SaDirection::Inbound => (udp.dst_port, udp.src_port),
+        };
+    }
+    sa
+}
+
+/// The encapsulation of an SA, for the core.
+pub fn encapsulation(sa: &Sa) -> Option<UdpEncapsulation> {
+    sa.encapsulation.filter(|encapsulation| encapsulation.kind == EncapKind::EspInUdp).map(|encapsulation| {
+        UdpEncapsulation {
+            src_port: encapsulation.src_port,
+            dst_port: encapsulation.dst_port,
+            original_address: encapsulation.original_address,
+        }
+    })
+}
+
+fn deadline(now: Now, after: Duration) -> Deadline {
+    Deadline { boottime: now.monotonic.saturating_add(after), wall: now.wall.saturating_add(after.as_secs()) }
 }
 
 /// An SPI for the core, as the kernel is asked for it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ike::event::{CertificateId, Owner, SaDirection, SaInstall, SaName};
+use ike::event::{AdoptedChild, CertificateId, Owner, SaDirection, SaInstall, SaName};
 
 use crate::revocation::journal::RecordId;
 
@@ -30,6 +30,12 @@ impl Child {
         Self { inbound, outbound, owner, record, inbound_present: false, outbound_present: false }
     }
 
+    /// The same child with a peer that has moved.
+    pub fn moved(&self, to: &AdoptedChild, record: RecordId) -> Self {
+        let owner = Arc::new(to.owner.clone());
+        Self { inbound: to.inbound, outbound: to.outbound, owner, record, ..self.clone() }
+    }
+
     fn present(&mut self, direction: SaDirection) -> &mut bool {
         match direction {
             SaDirection::Inbound => &mut self.inbound_present,
@@ -38,7 +44,7 @@ impl Child {
     }
 
     /// The SAs that are in the kernel, outbound first: what is still sent is decided before what is still received.
-    fn sas(&self) -> impl Iterator<Item = (SaName, SaDirection)> {
+    pub fn sas(&self) -> impl Iterator<Item = (SaName, SaDirection)> {
         let outbound = self.outbound_present.then_some((self.outbound, SaDirection::Outbound));
         let inbound = self.inbound_present.then_some((self.inbound, SaDirection::Inbound));
         outbound.into_iter().chain(inbound)
@@ -75,6 +81,12 @@ impl Registry {
             self.issuers.entry(certificate.serial.clone()).or_default().insert(certificate.issuer_key);
         }
         self.children.insert(key, child);
+    }
+
+    /// A child goes on under other names; which of its SAs are in the kernel stays.
+    pub fn replace(&mut self, inbound: &SaName, child: Child) {
+        self.forget(inbound);
+        self.insert(child);
     }
 
     /// The child that an SA belongs to, and which of the two it is.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ike::endpoint::Endpoint;
 use ike::event::{CertificateId, Input};
+use policy::model::remote::NatTraversal;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -118,7 +119,7 @@ impl Daemon {
         let adopted = adopt(&mut kernel, &deny_list)?;
 
         let (arrivals, datagrams) = mpsc::channel(DATAGRAM_QUEUE);
-        let mut sockets = Sockets::new(arrivals, bypass);
+        let mut sockets = Sockets::new(arrivals, bypass, take_esp);
         let watch = AddressWatch::start().map_err(system("rtnetlink"))?;
         let mut listener = Listener::default();
         let plan = plan(&args, &loaded);
@@ -136,7 +137,7 @@ impl Daemon {
         let mut driver = Driver::new(endpoint, kernel, sockets, Arc::new(loaded), workers, feed);
         adopted.into_iter().for_each(|input| driver.handle(input));
         Ok(Self {
-            commands: Commands::new(args.config.clone(), args.port, deny_list, bypass),
+            commands: Commands::new(args.config.clone(), args.ports(), deny_list, bypass),
             args,
             driver,
             listener,
@@ -270,6 +271,11 @@ fn bypass(socket: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
     socket_policy::bypass(socket)
 }
 
+/// The kernel's part of NAT traversal.
+fn take_esp(socket: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
+    socket_policy::take_esp_in_udp(socket)
+}
+
 fn open_journal(path: &Path) -> Result<JournalWriter, RunError> {
     Ok(JournalWriter::open(path)?)
 }
@@ -287,7 +293,13 @@ fn plan(args: &DaemonArgs, loaded: &Loaded) -> ListenPlan {
         (_, true) => Family::Ipv6,
         _ => Family::Any,
     };
-    ListenPlan { listen: loaded.daemon.listen.clone(), port: args.port, family }
+    ListenPlan {
+        listen: loaded.daemon.listen.clone(),
+        port: args.port,
+        natt_port: args.natt_port,
+        traverses_nat: loaded.daemon.remotes.iter().any(|remote| remote.nat_traversal != NatTraversal::Off),
+        family,
+    }
 }
 
 /// The kernel's notices, when there are any.

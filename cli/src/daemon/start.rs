@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let loaded = match files::load(&args.config, args.port, &deny_list) {
+    let loaded = match files::load(&args.config, args.ports(), &deny_list) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };

@@ -1,6 +1,7 @@
 //! UDP sockets: one per local address, so that an answer leaves from the address that was asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -31,6 +32,39 @@ pub struct Datagram {
     pub octets: Vec<u8>,
 }
 
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ISAKMP alone.
+    Isakmp,
+    /// ISAKMP behind a non-ESP marker, ESP that the kernel takes, and keepalives (RFC 3948 §2).
+    NatTraversal,
+}
+
+/// Tells ISAKMP from ESP where both come to one port (RFC 3948 §2.2).
+const NON_ESP_MARKER: [u8; 4] = [0; 4];
+
+/// What a NAT's mapping is kept alive with (RFC 3948 §2.3).
+const KEEPALIVE: [u8; 1] = [0xff];
+
+impl Kind {
+    /// The ISAKMP message in a datagram. `None`: it is a keepalive, or ESP that no SA is for.
+    fn message(self, datagram: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::Isakmp => Some(datagram),
+            Self::NatTraversal => datagram.strip_prefix(&NON_ESP_MARKER).filter(|message| !message.is_empty()),
+        }
+    }
+
+    /// The datagram of an ISAKMP message.
+    fn datagram(self, message: &[u8]) -> Cow<'_, [u8]> {
+        match self {
+            Self::Isakmp => Cow::Borrowed(message),
+            Self::NatTraversal => Cow::Owned([&NON_ESP_MARKER, message].concat()),
+        }
+    }
+}
+
 /// Exempts a socket's own packets from IPsec policy; a seam, so that tests need no capability.
 pub type Bypass = fn(BorrowedFd<'_>) -> io::Result<()>;
 
@@ -40,30 +74,35 @@ pub struct Sockets {
     open: BTreeMap<SocketAddr, Open>,
     arrivals: mpsc::Sender<Datagram>,
     bypass: Bypass,
+    take_esp: Bypass,
 }
 
 #[derive(Debug)]
 struct Open {
+    kind: Kind,
     socket: Arc<UdpSocket>,
     reader: JoinHandle<()>,
 }
 
 impl Sockets {
     /// No socket yet. What arrives goes into `arrivals`; when that is full, the kernel's buffers fill and then drop.
-    pub fn new(arrivals: mpsc::Sender<Datagram>, bypass: Bypass) -> Self {
-        Self { open: BTreeMap::new(), arrivals, bypass }
+    /// `take_esp` makes the kernel take ESP out of what arrives on a socket.
+    pub fn new(arrivals: mpsc::Sender<Datagram>, bypass: Bypass, take_esp: Bypass) -> Self {
+        Self { open: BTreeMap::new(), arrivals, bypass, take_esp }
     }
 
     /// Opens exactly the sockets of `wanted`: closes those that are not in it, says what happened to each.
-    pub fn keep_only(&mut self, wanted: &BTreeSet<SocketAddr>) -> Vec<(SocketAddr, io::Result<RawFd>)> {
-        let gone: Vec<SocketAddr> = self.open.keys().filter(|at| !wanted.contains(at)).copied().collect();
+    pub fn keep_only(&mut self, wanted: &BTreeMap<SocketAddr, Kind>) -> Vec<(SocketAddr, io::Result<RawFd>)> {
+        let stays = |(at, open): &(&SocketAddr, &Open)| wanted.get(at) == Some(&open.kind);
+        let gone: Vec<SocketAddr> = self.open.iter().filter(|open| !stays(open)).map(|(at, _)| *at).collect();
         for at in gone {
             if let Some(open) = self.open.remove(&at) {
                 open.reader.abort();
             }
         }
-        let missing: Vec<SocketAddr> = wanted.iter().filter(|at| !self.open.contains_key(at)).copied().collect();
-        missing.into_iter().map(|at| (at, self.bind(at))).collect()
+        let missing: Vec<(SocketAddr, Kind)> =
+            wanted.iter().filter(|(at, _)| !self.open.contains_key(at)).map(|(at, kind)| (*at, *kind)).collect();
+        missing.into_iter().map(|(at, kind)| (at, self.bind(at, kind))).collect()
     }
 
     /// The addresses that are open.
@@ -81,8 +120,9 @@ impl Sockets {
                 let taken = rustix::net::recvfrom(&open.socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT);
                 let Ok((length, _, Some(peer))) = taken else { break };
                 let Ok(peer) = SocketAddr::try_from(peer) else { break };
-                let octets = buffer.get(..length).unwrap_or_default().to_vec();
-                found.push(Datagram { local: *local, peer, octets });
+                let datagram = buffer.get(..length).unwrap_or_default();
+                let Some(message) = open.kind.message(datagram) else { continue };
+                found.push(Datagram { local: *local, peer, octets: message.to_vec() });
             }
         }
         found
@@ -96,7 +136,21 @@ impl Sockets {
         let (at, open) = self.socket_for(local).ok_or_else(|| {
             io::Error::new(io::ErrorKind::AddrNotAvailable, format!("no socket is open on {}", bracketed(local)))
         })?;
-        open.socket.try_send_to(octets, with_scope(peer, at)).map(|_sent| ())
+        open.socket.try_send_to(&open.kind.datagram(octets), with_scope(peer, at)).map(|_sent| ())
+    }
+
+    /// Keeps a NAT's mapping alive.
+    ///
+    /// # Errors
+    /// As [`Self::send`]; there is nothing to keep alive from a socket for ISAKMP alone.
+    pub fn keep_alive(&self, local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
+        match self.socket_for(local).filter(|(_, open)| open.kind == Kind::NatTraversal) {
+            Some((at, open)) => open.socket.try_send_to(&KEEPALIVE, with_scope(peer, at)).map(|_sent| ()),
+            None => {
+                let text = format!("no socket for NAT traversal is open on {}", bracketed(local));
+                Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text))
+            }
+        }
     }
 
     /// The socket with this address; the core does not know the interface of a link-local one.
@@ -108,13 +162,16 @@ impl Sockets {
             .map(|(at, open)| (*at, open))
     }
 
-    fn bind(&mut self, at: SocketAddr) -> io::Result<RawFd> {
+    fn bind(&mut self, at: SocketAddr, kind: Kind) -> io::Result<RawFd> {
         let socket = bound(at)?;
         (self.bypass)(socket.as_fd())?;
+        if kind == Kind::NatTraversal {
+            (self.take_esp)(socket.as_fd())?;
+        }
         let descriptor = socket.as_raw_fd();
         let socket = Arc::new(UdpSocket::from_std(socket)?);
-        let reader = tokio::spawn(read(at, Arc::clone(&socket), self.arrivals.clone()));
-        self.open.insert(at, Open { socket, reader });
+        let reader = tokio::spawn(read(at, kind, Arc::clone(&socket), self.arrivals.clone()));
+        self.open.insert(at, Open { kind, socket, reader });
         Ok(descriptor)
     }
 }
@@ -139,12 +196,14 @@ fn bound(at: SocketAddr) -> io::Result<StdSocket> {
     Ok(StdSocket::from(socket))
 }
 
-async fn read(local: SocketAddr, socket: Arc<UdpSocket>, arrivals: mpsc::Sender<Datagram>) {
+async fn read(local: SocketAddr, kind: Kind, socket: Arc<UdpSocket>, arrivals: mpsc::Sender<Datagram>) {
     let mut buffer = vec![0; LARGEST_DATAGRAM];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, peer)) => {
-                let octets = buffer.get(..length).unwrap_or_default().to_vec();
+                let datagram = buffer.get(..length).unwrap_or_default();
+                let Some(message) = kind.message(datagram) else { continue };
+                let octets = message.to_vec();
                 if arrivals.send(Datagram { local, peer, octets }).await.is_err() {
                     return;
                 }
@@ -208,11 +267,12 @@ mod tests {
     #[tokio::test]
     async fn sockets_follow_the_wanted_set_and_answer_from_the_asked_address() {
         let (arrivals, mut arrived) = mpsc::channel(4);
-        let mut sockets = Sockets::new(arrivals, no_bypass);
+        let mut sockets = Sockets::new(arrivals, no_bypass, no_bypass);
         let free = StdSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let opened = sockets.keep_only(&BTreeSet::from([free]));
+        let wanted = BTreeMap::from([(free, Kind::Isakmp)]);
+        let opened = sockets.keep_only(&wanted);
         assert!(opened.iter().all(|(_, result)| result.is_ok()), "{opened:?}");
-        assert!(sockets.keep_only(&BTreeSet::from([free])).is_empty(), "already open");
+        assert!(sockets.keep_only(&wanted).is_empty(), "already open");
 
         let peer = StdSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(b"question", free).unwrap();
@@ -225,8 +285,38 @@ mod tests {
         let (length, from) = peer.recv_from(&mut buffer).unwrap();
         assert_eq!((from, &buffer[..length]), (free, &b"answer"[..]));
 
-        assert!(sockets.keep_only(&BTreeSet::new()).is_empty());
+        assert!(sockets.keep_only(&BTreeMap::new()).is_empty());
         assert!(sockets.send(free, datagram.peer, b"too late").is_err());
+    }
+
+    /// ATTACKS A-27: on the port of NAT traversal only what stands behind a whole marker is a message.
+    #[tokio::test]
+    async fn marker_is_taken_off_and_put_on_and_keepalives_end_here() {
+        let (arrivals, mut arrived) = mpsc::channel(4);
+        let mut sockets = Sockets::new(arrivals, no_bypass, no_bypass);
+        let free = StdSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let opened = sockets.keep_only(&BTreeMap::from([(free, Kind::NatTraversal)]));
+        assert!(opened.iter().all(|(_, result)| result.is_ok()), "{opened:?}");
+
+        let peer = StdSocket::bind("127.0.0.1:0").unwrap();
+        for dropped in [&b""[..], &[0xff], &[0; 3], &[0; 4], &[1, 2, 3, 4, 5], b"\0\0\0\x01message"] {
+            peer.send_to(dropped, free).unwrap();
+        }
+        peer.send_to(b"\0\0\0\0question", free).unwrap();
+        let datagram = arrived.recv().await.unwrap();
+        assert_eq!((datagram.local, datagram.octets.as_slice()), (free, &b"question"[..]));
+        sockets.send(free, datagram.peer, b"answer").unwrap();
+        sockets.keep_alive(free, datagram.peer).unwrap();
+        let mut buffer = [0; 16];
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let (length, _) = peer.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"\0\0\0\0answer");
+        let (length, _) = peer.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], [0xff]);
+
+        // The same address for the other purpose is another socket.
+        assert_eq!(sockets.keep_only(&BTreeMap::from([(free, Kind::Isakmp)])).len(), 1);
+        assert!(sockets.keep_alive(free, datagram.peer).is_err());
     }
 
     #[tokio::test]
@@ -234,7 +324,7 @@ mod tests {
         let taken = StdSocket::bind("127.0.0.1:0").unwrap();
         let at = taken.local_addr().unwrap();
         let (arrivals, _arrived) = mpsc::channel(1);
-        let outcome = Sockets::new(arrivals, no_bypass).keep_only(&BTreeSet::from([at]));
+        let outcome = Sockets::new(arrivals, no_bypass, no_bypass).keep_only(&BTreeMap::from([(at, Kind::Isakmp)]));
         let error = outcome.into_iter().next().unwrap().1.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }

@@ -56,6 +56,7 @@ impl Endpoint {
             Ok(notices) => {
                 sa.heard(now);
                 sa.finish(message_id, Answered::default());
+                self.arrived(id, path);
                 for notice in notices {
                     self.notice(id, path, notice);
                 }

@@ -11,11 +11,13 @@ use policy::model::remote::Rekey;
 use super::Endpoint;
 use super::phase1::RETRY;
 use crate::children::{Child, Outbound};
+use crate::context::Path;
 use crate::event::{AdoptedChild, ChildId, SaName};
 use crate::message::Role;
 use crate::phase2::wish::{ChildKey, ChildWish};
 use crate::report::{Event, Level};
 use crate::timer::{Phase1Id, Timer};
+use crate::traits::{Nat, NatDialect};
 
 /// What was replaced is deleted by whoever replaced it after this time: packets under way still find it.
 const GRACE: Duration = Duration::from_secs(3);
@@ -223,7 +225,18 @@ impl Endpoint {
     /// Takes over a child of an earlier run.
     pub(super) fn adopt(&mut self, adopted: AdoptedChild) {
         let now = self.cx.now.monotonic;
-        let AdoptedChild { owner, inbound, outbound, mode, reqid, selector, soft_in, hard_in, generated } = adopted;
+        let AdoptedChild {
+            owner,
+            inbound,
+            outbound,
+            mode,
+            reqid,
+            selector,
+            encapsulation,
+            soft_in,
+            hard_in,
+            generated,
+        } = adopted;
         if self.children.by_sa(&inbound).is_some() {
             return;
         }
@@ -236,6 +249,12 @@ impl Endpoint {
             reqid,
         };
         let peer = owner.peer;
+        let path = Path { local: owner.local, peer };
+        // Which side the NAT is on is not known any more: both are served.
+        let nat = match encapsulation {
+            Some(_) => Nat { dialect: Some(NatDialect::Rfc3947), own: true, peer: true, forced: false },
+            None => Nat::default(),
+        };
         self.cx.report(Level::Info, peer, Event::ChildAdopted { inbound, outbound });
         if generated {
             self.adopt_policy(key, owner.identity.clone());
@@ -256,7 +275,10 @@ impl Endpoint {
             policy_index: None,
             peer_is_xfrmd: false,
             replaced: false,
+            encapsulation,
+            nat,
         });
+        self.keep_alive_if_needed(path, &nat);
         // Two for the same traffic were left in the middle of a renewal.
         self.settle_children(id);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use policy::model::addr::ISAKMP_PORT;
 use policy::model::remote::{ExchangeMode, Rekey, RemoteSelector};
 
+use super::moves::may_come;
 use super::{Endpoint, Holder};
 use crate::config::RemoteConfig;
 use crate::context::{JobOwner, Path};
@@ -16,6 +17,7 @@ use crate::handshake::{Facts, Handshake, MOST_REFUSALS, State, Step};
 use crate::informational::exchange::{clear_notify, delete_isakmp, error_notify, seal};
 use crate::isakmp_sa::{IsakmpSa, Times};
 use crate::message::{Cookies, Message, Role};
+use crate::nat::floated;
 use crate::phase1::exchange::{Established, initial_contact};
 use crate::phase1::{main_initiator, main_responder};
 use crate::phase2::exchange::SaFacts;
@@ -25,7 +27,7 @@ use crate::report::{CookiePair, Ends, Event, Level};
 use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
 use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
-use crate::traits::PeerTraits;
+use crate::traits::{Nat, PeerTraits};
 use crate::wire::header::{Cookie, Header};
 use crate::wire::number::{PayloadType, ProtocolId};
 
@@ -50,8 +52,10 @@ impl Endpoint {
             RemoteSelector::Address(at) => at.port.unwrap_or(ISAKMP_PORT),
             RemoteSelector::Anonymous => ISAKMP_PORT,
         };
-        let path =
-            Path { local: SocketAddr::new(local, self.cx.config.isakmp_port), peer: SocketAddr::new(peer, port) };
+        let path = self.known_path((local, peer), replaces, &wishes).unwrap_or(Path {
+            local: SocketAddr::new(local, self.cx.config.isakmp_port),
+            peer: SocketAddr::new(peer, port),
+        });
         if remote.remote.passive && replaces.is_none() {
             self.cx.report(Level::Info, path.peer, Event::Passive { peer });
             return self.abandon(wishes, "the remote is passive");
@@ -92,6 +96,7 @@ impl Endpoint {
         let handshake = Handshake {
             id,
             path,
+            origin: path,
             cookies: state.cookies(),
             remote,
             candidates,
@@ -125,7 +130,7 @@ impl Endpoint {
     fn enter_handshake(&mut self, handshake: Handshake) {
         let id = handshake.id;
         self.by_cookies.insert(handshake.cookies, id);
-        self.by_peer.entry(handshake.path.peer.ip()).or_default().insert(id);
+        self.by_peer.entry(handshake.origin.peer.ip()).or_default().insert(id);
         let deadline = self.cx.now.monotonic + self.cx.config.timers.phase1;
         self.cx.timers.set(Timer::Deadline(ExchangeKey::Phase1(id)), deadline);
         self.handshakes.insert(id, handshake);
@@ -161,18 +166,29 @@ impl Endpoint {
         let waiting = Cookies { responder: Cookie::ZERO, ..cookies };
         let known = self.by_cookies.get(&cookies).or_else(|| self.by_cookies.get(&waiting)).copied();
         let Some(id) = known else { return self.dropped(path, "main mode of unknown cookies") };
-        if let Some(sa) = self.sas.get_mut(&id).filter(|sa| sa.facts.path == path) {
+        let natt_port = self.cx.config.natt_port;
+        let from = |known: Path, nat: &Nat| may_come(known, nat, path, natt_port);
+        if let Some(sa) = self.sas.get_mut(&id).filter(|sa| from(sa.facts.path, &sa.facts.traits.path_nat)) {
             if let Seen::Again(reply) = sa.last_of_main_mode.check(fingerprint, self.cx.now.monotonic) {
                 return self.answer_duplicate(path, reply);
             }
             return self.dropped(path, "main mode that is over");
         }
-        let Some(handshake) = self.handshakes.get_mut(&id).filter(|handshake| handshake.path == path) else {
+        let from = |handshake: &&mut Handshake| from(handshake.path, &handshake.traits.path_nat);
+        let Some(handshake) = self.handshakes.get_mut(&id).filter(from) else {
             return self.dropped(path, "main mode from another address than it began with");
         };
         match handshake.answered.check(fingerprint, self.cx.now.monotonic) {
             Seen::Again(reply) => self.answer_duplicate(path, reply),
-            Seen::New => self.drive_handshake(id, Step::Message(message), Some(fingerprint)),
+            Seen::New => {
+                let before = std::mem::replace(&mut handshake.path, path);
+                self.drive_handshake(id, Step::Message(message), Some(fingerprint));
+                // Only a message that moves the exchange on may move it elsewhere (IKEV1 NT-7).
+                let stayed = self.handshakes.get_mut(&id).filter(|handshake| !handshake.answered.is_last(fingerprint));
+                if let Some(handshake) = stayed {
+                    handshake.path = before;
+                }
+            }
         }
     }
 
@@ -234,6 +250,7 @@ impl Endpoint {
         self.enter_handshake(Handshake {
             id,
             path,
+            origin: path,
             cookies: state.cookies(),
             remote,
             candidates,
@@ -308,6 +325,12 @@ impl Endpoint {
             handshake.answered.accepted(fingerprint, self.cx.now.monotonic);
             handshake.unanswered = None;
             self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Phase1(id)));
+            let floated = floated(handshake.path, &handshake.traits.path_nat, self.cx.config.natt_port);
+            if let (Role::Initiator, Some(path)) = (role, floated) {
+                handshake.path = path;
+                let ends = Ends { local: path.local, peer: path.peer };
+                self.cx.report(Level::Info, path.peer, Event::PortsChanged(ends));
+            }
         }
         match outcome {
             Ok(Next::Wait(state)) => handshake.state = Some(state),
@@ -355,8 +378,8 @@ impl Endpoint {
         let handshake = self.handshakes.remove(&id)?;
         self.admission.leave(id);
         self.by_cookies.remove(&handshake.cookies);
-        self.first_messages.remove(&(handshake.cookies.initiator, handshake.path.peer));
-        crate::children::drop_member(&mut self.by_peer, &handshake.path.peer.ip(), id);
+        self.first_messages.remove(&(handshake.cookies.initiator, handshake.origin.peer));
+        crate::children::drop_member(&mut self.by_peer, &handshake.origin.peer.ip(), id);
         self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Phase1(id)));
         self.cx.timers.cancel(Timer::Deadline(ExchangeKey::Phase1(id)));
         Some(handshake)
@@ -439,6 +462,7 @@ impl Endpoint {
             self.send_informational(id, payload);
         }
         self.contacted.insert(path.peer.ip());
+        self.keep_alive_if_needed(path, &handshake.traits.path_nat);
         self.settle_duplicates(id, handshake.replaces);
         self.later.extend(handshake.wishes);
         for datagram in handshake.early {

@@ -141,7 +141,10 @@ impl Endpoint {
         if let Some(quick) = sa.quick.get_mut(&message_id) {
             return match quick.answered.check(fingerprint, now) {
                 Seen::Again(reply) => self.answer_duplicate(path, reply),
-                Seen::New => self.drive_quick(id, message_id, Step::Message(message), Some(fingerprint)),
+                Seen::New => {
+                    self.drive_quick(id, message_id, Step::Message(message), Some(fingerprint));
+                    self.arrived_by_quick(id, message_id, path, fingerprint);
+                }
             };
         }
         if let Some(finished) = sa.finished(message_id) {
@@ -156,7 +159,11 @@ impl Endpoint {
         if sa.quick.len() >= MOST_QUICK_MODES {
             return self.dropped(path, "too many quick modes at once");
         }
+        if !sa.is_fresh(message_id) {
+            return self.dropped(path, "quick mode with a message ID that was used before");
+        }
         self.first_of_quick(id, message, fingerprint);
+        self.arrived_by_quick(id, message_id, path, fingerprint);
     }
 
     /// QM1 of the peer.
@@ -388,6 +395,7 @@ impl Endpoint {
         let Some(sa) = self.sas.get_mut(&id) else { return };
         let path = sa.facts.path;
         let (owner, peer_is_xfrmd) = (Arc::clone(&sa.facts.owner), sa.facts.traits.xfrmd);
+        let nat = sa.facts.traits.path_nat;
         let mut answered = quick.answered;
         if let Some(datagram) = datagram {
             answered.answered(datagram.clone());
@@ -412,6 +420,8 @@ impl Endpoint {
             owner,
             made_under: Some(id),
             role: new.role,
+            encapsulation: new.outbound_sa.encapsulation,
+            nat,
             state: Outbound::Held(new.outbound_sa),
             established: now,
             rekey_at: now + new.soft,

@@ -30,7 +30,7 @@ impl Endpoint {
         let asked = sa.quick.get(&message_id).and_then(Quick::asked);
         let identity = sa.facts.owner.identity.clone();
         let policy = match asked {
-            Some(asked) => match self.claim(&asked, &identity, policy) {
+            Some(asked) => match self.check_taken(id, &asked).and_then(|()| self.claim(&asked, &identity, policy)) {
                 Ok(policy) => policy,
                 Err(error) => return self.fail_quick(id, message_id, &error),
             },

@@ -153,6 +153,7 @@ impl ExpectSa {
         let ni = facts.cx.random(facts.remote.remote.nonce_size);
         let mut payloads = vec![(PayloadType::KE, pair.public.clone()), (PayloadType::NONCE, ni.clone())];
         payloads.extend(our_requests(facts.remote));
+        payloads.extend(facts.nat_discovery(agreed.hash, cookies));
         let datagram = clear_main(cookies, &payloads);
         let next = ExpectKeNonce { cookies, agreed, sai: self.sai, pair, ni };
         Ok(Next::Send(MainInitiator::ExpectKeNonce(Box::new(next)), datagram))
@@ -173,7 +174,9 @@ impl ExpectKeNonce {
             note_foreign_requests(facts, &payloads)?;
             let gxr = body(&payloads, PayloadType::KE)?.to_vec();
             let gxy = facts.cx.provider.dh_agree(self.agreed.group, &self.pair.secret, &gxr)?;
-            Ok((gxr, nonce(&payloads)?, gxy))
+            let nr = nonce(&payloads)?;
+            facts.discover_nat(self.agreed.hash, self.cookies, &payloads);
+            Ok((gxr, nr, gxy))
         });
         let (gxr, nr, gxy) = match read {
             Ok(read) => read,

@@ -127,7 +127,9 @@ impl ExpectKeNonce {
     fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
         let read = message.clear(&KE_NONCE).and_then(|payloads| {
             note_foreign_requests(facts, &payloads)?;
-            Ok((body(&payloads, PayloadType::KE)?.to_vec(), nonce(&payloads)?))
+            let (gxi, ni) = (body(&payloads, PayloadType::KE)?.to_vec(), nonce(&payloads)?);
+            facts.discover_nat(self.agreed.hash, self.cookies, &payloads);
+            Ok((gxi, ni))
         });
         let (gxi, ni) = match read {
             Ok(read) => read,
@@ -140,6 +142,7 @@ impl ExpectKeNonce {
         let Self { cookies, agreed, sai } = *self;
         let mut payloads = vec![(PayloadType::KE, pair.public.clone()), (PayloadType::NONCE, nr.clone())];
         payloads.extend(our_requests(facts.remote));
+        payloads.extend(facts.nat_discovery(agreed.hash, cookies));
         let datagram = clear_main(cookies, &payloads);
         let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi, gxr: pair.public }, &gxy, sai);
         Ok(Next::Send(MainResponder::ExpectIdSig(Box::new(ExpectIdSig { keyed })), datagram))

@@ -16,8 +16,9 @@ use crate::context::{Context, JobOwner, Path};
 use crate::crypto::keymat::keymat;
 use crate::crypto::provider::{CryptoError, DhPair};
 use crate::error::ExchangeError;
-use crate::event::{ChildId, JobId, Output, Owner, SaDirection, SaInstall, SaName, SpiRequest};
+use crate::event::{ChildId, JobId, Output, Owner, SaDirection, SaInstall, SaName, SpiRequest, UdpEncapsulation};
 use crate::message::Role;
+use crate::nat::Framing;
 use crate::payloads::Shape;
 use crate::protection::{Chain, Protected, Protection};
 use crate::traits::PeerTraits;
@@ -139,14 +140,30 @@ fn soft_life(cx: &Context, role: Role, hard: Duration) -> Duration {
     }
 }
 
-/// Makes the inbound SA and the child with its outbound SA.
+/// The UDP ports of an SA are those of the ISAKMP SA (RFC 3948 §2.1).
+fn encapsulation(
+    facts: &QuickFacts<'_>,
+    framing: Framing,
+    direction: SaDirection,
+    original_address: Option<IpAddr>,
+) -> Option<UdpEncapsulation> {
+    framing.udp?;
+    let Path { local, peer } = facts.sa.path;
+    let (src_port, dst_port) = match direction {
+        SaDirection::Outbound => (local.port(), peer.port()),
+        SaDirection::Inbound => (peer.port(), local.port()),
+    };
+    Some(UdpEncapsulation { src_port, dst_port, original_address })
+}
+
+/// Makes the inbound SA and the child with its outbound SA; `original` is the peer's own idea of its address.
 pub(crate) fn make_child(
     facts: &QuickFacts<'_>,
     id: ChildId,
     (key, suite): (ChildKey, ChildSuite),
     (spi_in, spi_out): (Spi, Spi),
     seeds: &Seeds<'_>,
-    role: Role,
+    (role, original): (Role, Option<IpAddr>),
 ) -> (SaInstall, NewChild) {
     let inbound = SaName { protocol: Protocol::Esp, spi: spi_in, src: key.peer, dst: key.local };
     let outbound = SaName { protocol: Protocol::Esp, spi: spi_out, src: key.local, dst: key.peer };
@@ -170,7 +187,7 @@ pub(crate) fn make_child(
             child: id,
             direction,
             name,
-            mode: suite.mode,
+            mode: suite.framing.mode,
             reqid: key.reqid,
             selector: match direction {
                 SaDirection::Outbound => key.outbound,
@@ -185,7 +202,7 @@ pub(crate) fn make_child(
             hard,
             hard_octets: suite.lifetime.kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024)),
             replay_window: REPLAY_WINDOW,
-            encapsulation: None,
+            encapsulation: encapsulation(facts, suite.framing, direction, original),
             owner: Arc::clone(&facts.sa.owner),
             twin: if direction == SaDirection::Inbound { spi_out } else { spi_in },
         }

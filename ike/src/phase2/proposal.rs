@@ -10,18 +10,20 @@ use policy::model::sa::{Mode, Spi};
 use policy::model::sainfo::Sainfo;
 
 use crate::error::ExchangeError;
+use crate::nat::Framing;
 use crate::phase1::proposal::{
     duration, key_acceptable, life_seconds, long_life, mismatched_life, number, only_transform, same_attributes, short,
     sized, small,
 };
+use crate::traits::Nat;
 use crate::wire::attribute::Attribute;
-use crate::wire::number::{ProtocolId, encapsulation, life_type, phase2_attr};
+use crate::wire::number::{ProtocolId, life_type, phase2_attr};
 use crate::wire::sa::{Proposal, SaPayload, Transform};
 
 /// What a quick mode agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChildSuite {
-    pub(crate) mode: Mode,
+    pub(crate) framing: Framing,
     pub(crate) cipher: SizedCipher,
     pub(crate) integrity: Option<Hash>,
     pub(crate) group: Option<Group>,
@@ -45,14 +47,14 @@ impl ChildSuite {
 }
 
 /// The transforms that a sainfo allows, in its order of preference.
-fn suites(sainfo: &Sainfo, mode: Mode) -> impl Iterator<Item = ChildSuite> + '_ {
+fn suites(sainfo: &Sainfo, framing: Framing) -> impl Iterator<Item = ChildSuite> + '_ {
     sainfo.ciphers.iter().flat_map(move |cipher| {
         sainfo.integrity.iter().filter_map(move |integrity| {
             // No encryption and no integrity is no protection at all (ATTACKS A-19).
             let nothing = cipher.cipher == Cipher::Null && integrity.is_none();
             let usable = cipher.cipher.facts().supported && !nothing;
             usable.then_some(ChildSuite {
-                mode,
+                framing,
                 cipher: *cipher,
                 integrity: *integrity,
                 group: sainfo.pfs_group,
@@ -72,11 +74,7 @@ fn attributes(suite: &ChildSuite) -> Vec<Attribute> {
         list.push(short(phase2_attr::LIFE_TYPE, life_type::KILOBYTES));
         list.push(Attribute { kind: phase2_attr::LIFE_DURATION, value: duration(kilobytes) });
     }
-    let mode = match suite.mode {
-        Mode::Tunnel => encapsulation::TUNNEL,
-        Mode::Transport => encapsulation::TRANSPORT,
-    };
-    list.push(short(phase2_attr::ENCAPSULATION, mode));
+    list.push(short(phase2_attr::ENCAPSULATION, suite.framing.attribute()));
     if let Some(hash) = suite.integrity {
         list.push(short(phase2_attr::AUTH, hash.facts().esp_auth));
     }
@@ -96,9 +94,9 @@ fn attributes(suite: &ChildSuite) -> Vec<Attribute> {
 ///
 /// # Errors
 /// [`ExchangeError::Local`] if the sainfo leaves nothing to offer.
-pub(crate) fn offer(sainfo: &Sainfo, mode: Mode, spi: Spi) -> Result<SaPayload, ExchangeError> {
+pub(crate) fn offer(sainfo: &Sainfo, framing: Framing, spi: Spi) -> Result<SaPayload, ExchangeError> {
     let transforms: Vec<Transform> = (1..=u8::MAX)
-        .zip(suites(sainfo, mode))
+        .zip(suites(sainfo, framing))
         .map(|(number, suite)| Transform {
             number,
             id: suite.cipher.cipher.facts().esp,
@@ -119,7 +117,7 @@ pub(crate) fn offer(sainfo: &Sainfo, mode: Mode, spi: Spi) -> Result<SaPayload, 
 pub(crate) fn check_answer(
     answer: &SaPayload,
     sainfo: &Sainfo,
-    mode: Mode,
+    framing: Framing,
 ) -> Result<(ChildSuite, Spi), ExchangeError> {
     let transform = only_transform(answer)?;
     let proposal = answer.proposals.first().ok_or(ExchangeError::AlteredProposal("no proposal"))?;
@@ -127,7 +125,7 @@ pub(crate) fn check_answer(
         return Err(ExchangeError::AlteredProposal("not ESP"));
     }
     let spi = esp_spi(proposal).ok_or(ExchangeError::AlteredProposal("not a legal SPI"))?;
-    let suite = suites(sainfo, mode)
+    let suite = suites(sainfo, framing)
         .find(|suite| {
             suite.cipher.cipher.facts().esp == transform.id
                 && same_attributes(&attributes(suite), &transform.attributes)
@@ -167,7 +165,7 @@ impl Choice {
 }
 
 /// The mode of the peer's first ESP transform; where it names none, hosts that speak for themselves mean transport.
-pub(crate) fn offered_mode(offered: &SaPayload, between_ends: bool) -> Result<Mode, ExchangeError> {
+pub(crate) fn offered_framing(offered: &SaPayload, between_ends: bool, nat: &Nat) -> Result<Framing, ExchangeError> {
     let transform = offered
         .proposals
         .iter()
@@ -175,13 +173,9 @@ pub(crate) fn offered_mode(offered: &SaPayload, between_ends: bool) -> Result<Mo
         .and_then(|proposal| proposal.transforms.first())
         .ok_or_else(|| ExchangeError::NoProposalChosen("only ESP is supported, and none was offered".to_owned()))?;
     match small(&transform.attributes, phase2_attr::ENCAPSULATION) {
-        Some(encapsulation::TUNNEL) => Ok(Mode::Tunnel),
-        Some(encapsulation::TRANSPORT) => Ok(Mode::Transport),
-        None if between_ends => Ok(Mode::Transport),
-        None => Ok(Mode::Tunnel),
-        Some(other) => Err(ExchangeError::NoProposalChosen(format!(
-            "encapsulation mode {other} is not supported (no NAT traversal)"
-        ))),
+        Some(value) => Framing::read(value, nat),
+        None if between_ends => Ok(Framing::on(nat, Mode::Transport)),
+        None => Ok(Framing::on(nat, Mode::Tunnel)),
     }
 }
 
@@ -192,7 +186,7 @@ pub(crate) fn offered_mode(offered: &SaPayload, between_ends: bool) -> Result<Mo
 pub(crate) fn choose(
     offered: &SaPayload,
     sainfo: &Sainfo,
-    mode: Mode,
+    framing: Framing,
     check: ProposalCheck,
 ) -> Result<Choice, ExchangeError> {
     let mut reason = "no ESP proposal".to_owned();
@@ -208,7 +202,7 @@ pub(crate) fn choose(
             continue;
         };
         for transform in &proposal.transforms {
-            match accept(transform, sainfo, mode, check) {
+            match accept(transform, sainfo, framing, check) {
                 Ok((suite, claimed)) => {
                     let transform = transform.clone();
                     return Ok(Choice { suite, spi, claimed, number: proposal.number, transform });
@@ -223,7 +217,7 @@ pub(crate) fn choose(
 fn accept(
     transform: &Transform,
     sainfo: &Sainfo,
-    mode: Mode,
+    framing: Framing,
     check: ProposalCheck,
 ) -> Result<(ChildSuite, Option<Duration>), String> {
     let list = transform.attributes.as_slice();
@@ -247,22 +241,13 @@ fn accept(
         let words = integrity.map_or("non_auth", |hash| hash.facts().racoon_hmac);
         return Err(format!("authentication algorithm mismatched: peer offers {words}"));
     }
-    if offered_transform_mode(list, mode) != Some(mode) {
+    if small(list, phase2_attr::ENCAPSULATION).is_some_and(|value| value != framing.attribute()) {
         return Err("encapsulation mode mismatched".to_owned());
     }
     let group = pfs_group(list, sainfo.pfs_group, check)?;
     let (time, claimed) = life(list, sainfo.lifetime.time, check)?;
     let lifetime = Lifetime { time, kilobytes: sainfo.lifetime.kilobytes };
-    Ok((ChildSuite { mode, cipher, integrity, group, lifetime }, claimed))
-}
-
-fn offered_transform_mode(attributes: &[Attribute], default: Mode) -> Option<Mode> {
-    match small(attributes, phase2_attr::ENCAPSULATION) {
-        Some(encapsulation::TUNNEL) => Some(Mode::Tunnel),
-        Some(encapsulation::TRANSPORT) => Some(Mode::Transport),
-        Some(_) => None,
-        None => Some(default),
-    }
+    Ok((ChildSuite { framing, cipher, integrity, group, lifetime }, claimed))
 }
 
 /// RACOON 5.5: obey lets the peer decide; strict and claim insist on our group if we have one; exact on equality.

@@ -1,5 +1,8 @@
 //! Quick mode as initiator: sends QM1 and QM3 (RFC 2409 §5.5). One struct per awaited event.
 
+use std::net::IpAddr;
+
+use policy::model::identity::Identity;
 use policy::model::lifetime::Lifetime;
 use policy::model::sa::Spi;
 use policy::model::sainfo::Sainfo;
@@ -13,6 +16,7 @@ use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
 use crate::event::JobId;
 use crate::message::{Message, Role};
+use crate::nat::{is_translated, original_of};
 use crate::phase1::proposal::life_seconds;
 use crate::protection::{Notice, Protected};
 use crate::report::{Event, Level};
@@ -118,11 +122,13 @@ impl AwaitSpi {
         let ni = facts.cx.random(facts.sa.remote.remote.nonce_size);
         let pair = facts.pfs_pair(sainfo.pfs_group)?;
         let ids = to_ids(&wish.what.outbound);
+        let framing = facts.framing(wish.what.mode);
         let mut rest =
-            vec![(PayloadType::SA, offer(&sainfo, wish.what.mode, spi)?.encode()), (PayloadType::NONCE, ni.clone())];
+            vec![(PayloadType::SA, offer(&sainfo, framing, spi)?.encode()), (PayloadType::NONCE, ni.clone())];
         rest.extend(pair.iter().map(|pair| (PayloadType::KE, pair.public.clone())));
         rest.push((PayloadType::ID, ids.0.encode()));
         rest.push((PayloadType::ID, ids.1.encode()));
+        rest.extend(facts.original_addresses(framing, Role::Initiator));
         let protection = &facts.sa.protection;
         let message_id = facts.chain.message_id;
         let datagram = protection.seal(ExchangeType::QUICK, facts.chain, rest, |rest| {
@@ -139,6 +145,8 @@ struct Answer {
     spi: Spi,
     nr: Vec<u8>,
     ke: Option<Vec<u8>>,
+    /// The responder's own idea of its address.
+    original: Option<IpAddr>,
     last_block: Vec<u8>,
 }
 
@@ -157,7 +165,7 @@ impl ExpectSa {
             Err(error) => return Err(Refused::stay(error, QuickInitiator::ExpectSa(self))),
         };
         // From here on the message is authentic: what is wrong with it ends the exchange.
-        let Answer { suite, spi: spi_out, nr, ke, last_block } = self.read(protected, facts)?;
+        let Answer { suite, spi: spi_out, nr, ke, original, last_block } = self.read(protected, facts)?;
         let gqm = match (&self.pair, suite.group, ke) {
             (Some(pair), Some(group), Some(public)) => {
                 Some(facts.cx.provider.dh_agree(group, &pair.secret, &public)?)
@@ -168,7 +176,7 @@ impl ExpectSa {
         let id = facts.cx.child_id();
         let seeds = Seeds { ni: &self.ni, nr: &nr, gqm: gqm.as_ref() };
         let (inbound, mut child) =
-            make_child(facts, id, (self.wish.what, suite), (self.spi, spi_out), &seeds, Role::Initiator);
+            make_child(facts, id, (self.wish.what, suite), (self.spi, spi_out), &seeds, (Role::Initiator, original));
         child.policy_index = self.wish.policy_index;
         child.replaces = self.wish.replaces;
         let job = facts.install(inbound);
@@ -178,10 +186,12 @@ impl ExpectSa {
 
     fn read(&self, protected: Protected, facts: &mut QuickFacts<'_>) -> Result<Answer, ExchangeError> {
         let body = protected.sa.as_deref().ok_or(ExchangeError::MissingPayload(PayloadType::SA))?;
-        let (mut suite, spi) = check_answer(&SaPayload::decode(body)?, &self.sainfo, self.wish.what.mode)?;
+        let framing = facts.framing(self.wish.what.mode);
+        let (mut suite, spi) = check_answer(&SaPayload::decode(body)?, &self.sainfo, framing)?;
         // The responder must echo the identities (IKEV1 ID-5); a responder to hosts may leave them out.
         if let Some(ids) = both_or_none(&protected)?
             && ids != self.ids
+            && !(is_translated(framing) && same_traffic(&ids, &self.ids))
         {
             return Err(ExchangeError::InvalidId("the answer is for other traffic than we asked for".to_owned()));
         }
@@ -192,8 +202,15 @@ impl ExpectSa {
             _ => {}
         }
         suite.lifetime = responder_lifetime(&protected, suite.lifetime, facts)?;
-        Ok(Answer { suite, spi, nr, ke: protected.ke, last_block: protected.last_block })
+        let original = original_of(framing, Role::Responder, &protected.originals)?;
+        Ok(Answer { suite, spi, nr, ke: protected.ke, original, last_block: protected.last_block })
     }
+}
+
+/// In transport mode through a NAT the responder may write the addresses that it sees; protocols and ports are the same.
+fn same_traffic(answer: &(IdPayload, IdPayload), ours: &(IdPayload, IdPayload)) -> bool {
+    let traffic = |id: &IdPayload| (id.protocol, id.port, matches!(id.to_identity(), Ok(Identity::Address(_))));
+    traffic(&answer.0) == traffic(&ours.0) && traffic(&answer.1) == traffic(&ours.1)
 }
 
 /// A shorter life that the responder announces (RFC 2407 §4.6.3.1); a longer one is not believed.

@@ -1,10 +1,12 @@
 //! Quick mode as responder: answers with QM2 (RFC 2409 §5.5). One struct per awaited event.
 
+use std::net::IpAddr;
+
 use policy::model::remote::GeneratePolicy;
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 
 use super::exchange::{HASH_ONLY, HASH_SA, NewChild, QuickFacts, Seeds, both_or_none, legal_nonce, make_child};
-use super::proposal::{Choice, choose, offered_mode};
+use super::proposal::{Choice, choose, offered_framing};
 use super::sainfo::allowed;
 use super::selector::from_ids;
 use super::wish::{ChildKey, transport_selector};
@@ -13,6 +15,7 @@ use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
 use crate::event::{GeneratedPolicy, JobId, Output, PolicyMatch, PolicyQuery};
 use crate::message::{Message, Role};
+use crate::nat::{Framing, as_seen_here, original_of};
 use crate::phase1::proposal::{duration, short};
 use crate::report::{Event, Level};
 use crate::step::{Next, Refused, Stepped};
@@ -44,6 +47,9 @@ struct Request {
     ni: Vec<u8>,
     ke: Option<Vec<u8>>,
     ids: Option<(IdPayload, IdPayload)>,
+    framing: Framing,
+    /// The initiator's own idea of its address.
+    original: Option<IpAddr>,
 }
 
 /// Waits for the policy that wants this SA.
@@ -104,14 +110,18 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result
     let offered = SaPayload::decode(body)?;
     let (local, peer) = (facts.sa.path.local.ip(), facts.sa.path.peer.ip());
     let proposed = from_ids(ids.as_ref(), peer, local)?.reversed();
-    let mode = offered_mode(&offered, proposed.contains(&transport_selector(local, peer, proposed)))?;
+    let nat = facts.sa.traits.path_nat;
+    let between_ends = proposed.contains(&transport_selector(local, peer, proposed));
+    let framing = offered_framing(&offered, between_ends, &nat)?;
+    let original = original_of(framing, Role::Initiator, &protected.originals)?;
+    let mode = framing.mode;
     let outbound = match mode {
         Mode::Tunnel => proposed,
         Mode::Transport => {
             // Transport mode protects the two ends and nobody else; peers with network-wide policies may name the
             // networks, the ends must then lie inside.
             let ends = transport_selector(local, peer, proposed);
-            if !proposed.contains(&ends) {
+            if !as_seen_here(proposed, (local, peer), &nat).contains(&ends) {
                 return Err(ExchangeError::InvalidId(format!(
                     "transport mode for {proposed}, but the ends are {ends}"
                 )));
@@ -123,7 +133,7 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result
     let protocol = Protocol::Esp;
     let query = PolicyQuery { outbound, mode, protocol, local, peer };
     facts.cx.emit(Output::FindPolicy { job, query });
-    let request = Request { offered, ni, ke: protected.ke, ids };
+    let request = Request { offered, ni, ke: protected.ke, ids, framing, original };
     let what = ChildKey { local, peer, outbound, mode, protocol, reqid: ReqId(0) };
     Ok(QuickResponder::AwaitPolicy(Box::new(AwaitPolicy { job, request, what })))
 }
@@ -229,7 +239,7 @@ impl AwaitPolicy {
             }
             (sainfo, false) => sainfo?,
         };
-        let choice = choose(&request.offered, &sainfo, what.mode, remote.proposal_check)?;
+        let choice = choose(&request.offered, &sainfo, request.framing, remote.proposal_check)?;
         match (choice.suite.group, &request.ke) {
             (Some(_), None) => return Err(ExchangeError::MissingPayload(PayloadType::KE).into()),
             (None, Some(_)) => return Err(ExchangeError::UnexpectedPayload(PayloadType::KE).into()),
@@ -272,7 +282,7 @@ impl AwaitSpi {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<QuickResponder, NewChild> {
         let spi = result.map_err(|why| ExchangeError::Local(format!("the kernel gives no SPI: {why}")))?;
-        let Self { request: Request { ni, ke, ids, .. }, key, choice, .. } = *self;
+        let Self { request: Request { ni, ke, ids, original, .. }, key, choice, .. } = *self;
         let pair = facts.pfs_pair(choice.suite.group)?;
         let gqm = match (&pair, choice.suite.group, ke) {
             (Some(pair), Some(group), Some(public)) => {
@@ -283,7 +293,8 @@ impl AwaitSpi {
         let nr = facts.cx.random(facts.sa.remote.remote.nonce_size);
         let id = facts.cx.child_id();
         let seeds = Seeds { ni: &ni, nr: &nr, gqm: gqm.as_ref() };
-        let (inbound, child) = make_child(facts, id, (key, choice.suite), (spi, choice.spi), &seeds, Role::Responder);
+        let (inbound, child) =
+            make_child(facts, id, (key, choice.suite), (spi, choice.spi), &seeds, (Role::Responder, original));
         let answer = answer(&choice, spi, &nr, pair, ids, facts);
         let job = facts.install(inbound);
         let next = AwaitInbound { job, child: Box::new(child), answer, ni, nr };
@@ -306,6 +317,7 @@ fn answer(
         payloads.push((PayloadType::ID, first.encode()));
         payloads.push((PayloadType::ID, second.encode()));
     }
+    payloads.extend(facts.original_addresses(choice.suite.framing, Role::Responder));
     if let Some(life) = choice.claimed {
         facts.cx.report(Level::Notify, facts.sa.path.peer, Event::OwnLifetime { seconds: life.as_secs() });
         let attributes = [

@@ -8,6 +8,9 @@ pub use ipnet::IpNet;
 /// UDP port of ISAKMP (RFC 2408 §2.5.1).
 pub const ISAKMP_PORT: u16 = 500;
 
+/// UDP port of ISAKMP and ESP through NATs (RFC 3948 §2).
+pub const NATT_PORT: u16 = 4500;
+
 /// An address with an optional UDP port, printed racoon's way: `192.0.2.1[500]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddrPort {

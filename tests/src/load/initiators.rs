@@ -229,7 +229,12 @@ impl Initiators {
                 let result = Ok(ReqId(0));
                 self.inputs.push_back(Input::PolicyInstalled { job, policy, result });
             }
-            Output::RemoveSa { .. } | Output::RemovePolicy { .. } | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+            Output::RemoveSa { .. }
+            | Output::RemovePolicy { .. }
+            | Output::ReleaseHeld { .. }
+            | Output::KeepAlive { .. }
+            | Output::MoveChild(_)
+            | Output::WakeAt(_) => {}
         }
         Ok(())
     }

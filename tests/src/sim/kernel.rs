@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ike::event::{SaDirection, SaInstall, SaName, SpiRequest};
+use ike::event::{ChildMove, SaDirection, SaInstall, SaName, SpiRequest, UdpEncapsulation};
 use policy::model::sa::Spi;
 use policy::model::selector::Selector;
 
@@ -71,6 +71,25 @@ impl Kernel {
     pub fn remove(&mut self, name: &SaName) {
         self.larval.remove(name);
         self.sas.remove(name);
+    }
+
+    /// A child's SAs under their names, ports and selectors from now on.
+    pub fn relocate(&mut self, moved: &ChildMove) {
+        let child = &moved.child;
+        for (from, to) in [(moved.inbound, child.inbound), (moved.outbound, child.outbound)] {
+            let Some(mut standing) = self.sas.remove(&from) else { continue };
+            let reversed = child.encapsulation.map(|udp| UdpEncapsulation {
+                src_port: udp.dst_port,
+                dst_port: udp.src_port,
+                ..udp
+            });
+            (standing.sa.encapsulation, standing.sa.selector) = match standing.sa.direction {
+                SaDirection::Outbound => (child.encapsulation, child.selector),
+                SaDirection::Inbound => (reversed, child.selector.reversed()),
+            };
+            standing.sa.name = to;
+            self.sas.insert(to, standing);
+        }
     }
 
     /// SPIs that were allocated and neither used nor given back nor timed out.

@@ -159,6 +159,7 @@ impl World {
                 self.at(node, soon, Input::SaInstalled { job, result });
             }
             Output::RemoveSa { sa } => self.nodes[node].kernel.remove(&sa),
+            Output::MoveChild(moved) => self.nodes[node].kernel.relocate(&moved),
             Output::Sign { job, octets, .. } => {
                 let result = Ok(toy_sign(&self.nodes[node].key, &octets));
                 self.at(node, soon * 10, Input::Signed { job, result });
@@ -186,7 +187,7 @@ impl World {
                     self.reports.push((node, self.now, report));
                 }
             }
-            Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+            Output::KeepAlive { .. } | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
         }
     }
 

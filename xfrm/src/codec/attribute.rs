@@ -23,7 +23,7 @@ use super::writer::MessageWriter;
 use crate::abi::{ALGORITHM_NAME_LEN, MAX_REPLAY_WINDOW};
 use crate::model::limits::{Lifetimes, Limits, Usage};
 use crate::model::mark::Mark;
-use crate::model::sa::{EncapKind, Encapsulation};
+use crate::model::sa::{EncapKind, Encapsulation, ReplayState};
 
 /// The kernel's number of an address family.
 pub fn family_of(addr: IpAddr) -> u16 {
@@ -154,6 +154,11 @@ pub fn lifetimes_from_kernel(config: &LifetimeConfig) -> Lifetimes {
 }
 
 /// `struct xfrm_lifetime_cur`.
+pub fn usage_to_kernel(usage: &Usage) -> Lifetime {
+    Lifetime { bytes: usage.bytes, packets: usage.packets, add_time: usage.added_at, use_time: usage.used_at }
+}
+
+/// `struct xfrm_lifetime_cur`.
 pub fn usage_from_kernel(current: &Lifetime) -> Usage {
     Usage { bytes: current.bytes, packets: current.packets, added_at: current.add_time, used_at: current.use_time }
 }
@@ -279,13 +284,26 @@ pub fn read_encapsulation(value: &[u8], family: u16) -> Result<Encapsulation, Co
 }
 
 /// `XFRMA_REPLAY_ESN_VAL` for a window wider than 32, counters at zero.
-pub fn write_replay_window(writer: &mut MessageWriter, window: u32) -> Result<(), CodecError> {
+///
+/// An SA that is put back where others have seen its sequence numbers goes on behind them: everything received so far
+/// counts as seen.
+pub fn write_replay_state(writer: &mut MessageWriter, window: u32, state: ReplayState) -> Result<(), CodecError> {
     if window > MAX_REPLAY_WINDOW {
         return Err(CodecError::ReplayWindow(window));
     }
     let words = window.div_ceil(32);
-    let replay =
-        ReplayEsn { bmp_len: words, replay_window: window, bmp: vec![0; words as usize], ..ReplayEsn::default() };
+    let seen = if state.received == 0 { 0 } else { u32::MAX };
+    let halves = |wide: u64| ((wide >> 32) as u32, wide as u32);
+    let ((oseq_hi, oseq), (seq_hi, seq)) = (halves(state.sent), halves(state.received));
+    let replay = ReplayEsn {
+        bmp_len: words,
+        replay_window: window,
+        oseq,
+        oseq_hi,
+        seq,
+        seq_hi,
+        bmp: vec![seen; words as usize],
+    };
     writer.attribute(XFRMA_REPLAY_ESN_VAL, |writer| writer.emit(&replay));
     Ok(())
 }

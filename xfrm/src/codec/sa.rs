@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use netlink_packet_xfrm::constants::{
     IPPROTO_COMP, XFRM_STATE_AF_UNSPEC, XFRMA_ALG_AEAD, XFRMA_ALG_AUTH, XFRMA_ALG_AUTH_TRUNC, XFRMA_ALG_COMP,
-    XFRMA_ALG_CRYPT, XFRMA_ENCAP, XFRMA_IF_ID, XFRMA_LASTUSED, XFRMA_MARK, XFRMA_REPLAY_ESN_VAL, XFRMA_REPLAY_VAL,
-    XFRMA_SA_EXTRA_FLAGS, XFRMA_SET_MARK, XFRMA_SET_MARK_MASK,
+    XFRMA_ALG_CRYPT, XFRMA_ENCAP, XFRMA_IF_ID, XFRMA_LASTUSED, XFRMA_LTIME_VAL, XFRMA_MARK, XFRMA_REPLAY_ESN_VAL,
+    XFRMA_REPLAY_VAL, XFRMA_SA_EXTRA_FLAGS, XFRMA_SET_MARK, XFRMA_SET_MARK_MASK,
 };
 use netlink_packet_xfrm::{Address, Id, UserSaId, UserSaInfo, UserSpiInfo, XFRM_USER_SA_INFO_LEN};
 use policy::model::sa::{Mode, ReqId, Spi};
@@ -13,11 +13,12 @@ use policy::model::sa::{Mode, ReqId, Spi};
 use super::attribute::{
     AlgorithmLayout, family_of, lifetimes_from_kernel, lifetimes_to_kernel, mode_number, read_address, read_algorithm,
     read_encapsulation, read_mark, read_mode, read_protocol, selector_from_kernel, selector_to_kernel,
-    usage_from_kernel, write_algorithm, write_encapsulation, write_mark, write_replay_window,
+    usage_from_kernel, usage_to_kernel, write_algorithm, write_encapsulation, write_mark, write_replay_state,
 };
 use super::error::CodecError;
 use super::reader::{Attribute, Attributes, u32_at, u64_at};
 use super::writer::MessageWriter;
+use crate::model::limits::Usage;
 use crate::model::mark::Mark;
 use crate::model::sa::{Aead, Encryption, Integrity, ReplayState, Sa, SaName, Statistics};
 use crate::request::SpiRequest;
@@ -43,7 +44,7 @@ pub fn write_sa(writer: &mut MessageWriter, sa: &Sa) -> Result<(), CodecError> {
     }
     writer.emit(&info);
     if has_replay_window && sa.replay_window > PLAIN_WINDOW_MAX {
-        write_replay_window(writer, sa.replay_window)?;
+        write_replay_state(writer, sa.replay_window, sa.replay)?;
     }
     write_algorithms(writer, sa)?;
     if let Some(encapsulation) = &sa.encapsulation {
@@ -56,6 +57,9 @@ pub fn write_sa(writer: &mut MessageWriter, sa: &Sa) -> Result<(), CodecError> {
     }
     if let Some(if_id) = sa.if_id {
         writer.u32_attribute(XFRMA_IF_ID, if_id);
+    }
+    if sa.usage != Usage::default() {
+        writer.attribute(XFRMA_LTIME_VAL, |writer| writer.emit(&usage_to_kernel(&sa.usage)));
     }
     if sa.extra_flags != 0 {
         writer.u32_attribute(XFRMA_SA_EXTRA_FLAGS, sa.extra_flags);

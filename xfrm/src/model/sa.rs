@@ -172,9 +172,9 @@ pub struct Sa {
     pub extra_flags: u32,
     /// Sequence number of the acquire that led to it.
     pub seq: u32,
-    /// How far it has come; told by the kernel, not written.
+    /// How far it has come. Written where it is not zero: an SA that moves keeps its age.
     pub usage: Usage,
-    /// Sequence numbers; told by the kernel, not written.
+    /// Sequence numbers. Written with a window beyond 32, so that an SA that moves goes on behind them.
     pub replay: ReplayState,
     /// Errors; told by the kernel, not written.
     pub statistics: Statistics,

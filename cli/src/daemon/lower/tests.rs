@@ -71,7 +71,7 @@ fn sa_carries_everything_the_core_said() {
 #[test]
 fn encapsulation_and_null_integrity() {
     let lowered = sa(&SaInstall {
-        encapsulation: Some(UdpEncapsulation { src_port: 4500, dst_port: 1024 }),
+        encapsulation: Some(UdpEncapsulation { src_port: 4500, dst_port: 1024, original_address: None }),
         integrity: None,
         ..install(SaDirection::Outbound)
     });
@@ -88,9 +88,31 @@ fn journal_entry_is_the_same_from_either_side_and_comes_back() {
     assert_eq!(inbound, outbound);
     assert_eq!(inbound.selector, Selector::hosts(ip("10.0.0.1"), ip("10.0.0.2")), "outbound");
     assert_eq!((inbound.hard.boottime, inbound.hard.wall), (Duration::from_secs(1100), 5100));
-    let child = adopted(&inbound, Duration::from_secs(1090), false);
+    let child = adopted(&inbound, None, Duration::from_secs(1090), false);
     assert_eq!((child.inbound.spi, child.outbound.spi), (Spi(0x1111), Spi(0x2222)));
     assert_eq!((child.soft_in, child.hard_in), (Duration::ZERO, Duration::from_secs(10)));
+}
+
+#[test]
+fn moved_child_keeps_all_but_the_peer_s_place() {
+    let now = Now { monotonic: Duration::from_secs(1000), wall: 5000 };
+    let udp = UdpEncapsulation { src_port: 4500, dst_port: 1024, original_address: None };
+    let before = sa(&SaInstall { encapsulation: Some(udp), ..install(SaDirection::Outbound) });
+    let mut child =
+        adopted(&journal_entry(&install(SaDirection::Outbound), now), encapsulation(&before), now.monotonic, false);
+    assert_eq!(child.encapsulation, Some(udp));
+    child.encapsulation = Some(UdpEncapsulation { dst_port: 2048, ..udp });
+    (child.outbound.dst, child.inbound.src) = (ip("10.0.0.9"), ip("10.0.0.9"));
+    let after = moved(before.clone(), child.outbound, SaDirection::Outbound, &child);
+    let ports = after.encapsulation.map(|udp| (udp.src_port, udp.dst_port));
+    assert_eq!((after.name.dst, ports), (ip("10.0.0.9"), Some((4500, 2048))));
+    assert_eq!(
+        (&after.encryption, after.replay, after.lifetimes),
+        (&before.encryption, before.replay, before.lifetimes)
+    );
+    let inbound = moved(before, child.inbound, SaDirection::Inbound, &child);
+    assert_eq!(inbound.encapsulation.map(|udp| (udp.src_port, udp.dst_port)), Some((2048, 4500)));
+    assert_eq!(moved_entry(&child, now).hard.boottime, Duration::from_secs(1100));
 }
 
 fn kernel_acquire(direction: Direction) -> notice::Acquire {

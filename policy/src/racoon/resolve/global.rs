@@ -197,10 +197,7 @@ impl Resolver<'_> {
             "interval" => timers.interval = time,
             "phase1" => timers.phase1 = time,
             "phase2" => timers.phase2 = time,
-            _ => {
-                timers.natt_keepalive = time;
-                self.no_effect(args, "NAT traversal is not negotiated yet");
-            }
+            _ => timers.natt_keepalive = time,
         }
     }
 
@@ -214,7 +211,6 @@ impl Resolver<'_> {
             "isakmp_natt" => {
                 let Some(at) = self.listen_address(args) else { return };
                 self.config.listen.isakmp_natt.push(at);
-                self.no_effect(args, "NAT traversal is not negotiated yet");
             }
             "strict_address" => self.config.listen.strict_address = true,
             "adminsock" => self.admin_socket(args),
