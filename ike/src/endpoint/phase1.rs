@@ -446,6 +446,7 @@ impl Endpoint {
             owner: Arc::clone(&owner),
             traits: handshake.traits,
             role,
+            auth: keyed.agreed.auth,
             assigned: None,
         };
         let times = Times { began: handshake.began, established: now.monotonic, established_wall: now.wall, expires };

@@ -22,6 +22,8 @@ const LONGEST_LIFE: Duration = Duration::from_secs(u32::MAX as u64);
 pub(crate) struct Agreed {
     pub(crate) cipher: SizedCipher,
     pub(crate) hash: Hash,
+    /// As our configuration has it: it says which side of XAuth is ours.
+    pub(crate) auth: AuthMethod,
     pub(crate) group: Group,
     pub(crate) lifetime: Lifetime,
 }
@@ -238,7 +240,7 @@ fn accept(peer: &Offered, own: &Phase1Proposal, check: ProposalCheck) -> Result<
     match cipher {
         Some(cipher) if differences.is_empty() => {
             let lifetime = Lifetime { time: peer.life, kilobytes: None };
-            Ok(Agreed { cipher, hash: own.hash, group: own.group, lifetime })
+            Ok(Agreed { cipher, hash: own.hash, auth: own.auth, group: own.group, lifetime })
         }
         _ => Err(differences),
     }
@@ -288,7 +290,10 @@ pub(crate) fn check_answer(answer: &SaPayload, remote: &Remote) -> Result<Agreed
         .iter()
         .filter(|proposal| usable(proposal))
         .find(|own| transform.id == KEY_IKE && same_attributes(&attributes(own), &transform.attributes))
-        .map(|own| Agreed { cipher: own.cipher, hash: own.hash, group: own.group, lifetime: own.lifetime })
+        .map(|own| {
+            let Phase1Proposal { cipher, hash, auth, group, lifetime } = *own;
+            Agreed { cipher, hash, auth, group, lifetime }
+        })
         .ok_or(ExchangeError::AlteredProposal("the transform is none of ours"))
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::model::algorithm::Group;
+use policy::model::algorithm::{AuthMethod, Group};
 use policy::model::remote::Remote;
 use policy::model::sa::{Protocol, Spi};
 use policy::model::secret::Secret;
@@ -48,6 +48,9 @@ pub(crate) struct SaFacts {
     pub(crate) owner: Arc<Owner>,
     pub(crate) traits: PeerTraits,
     pub(crate) role: Role,
+    /// How phase 1 was authenticated; [`AuthMethod::xauth`] says what must still follow.
+    #[allow(dead_code, reason = "read by XAuth, which must finish before a quick mode begins")]
+    pub(crate) auth: AuthMethod,
     /// The address that mode config gave the peer.
     pub(crate) assigned: Option<IpAddr>,
 }
