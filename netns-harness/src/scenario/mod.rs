@@ -7,6 +7,7 @@ pub mod drill;
 mod life;
 mod racoonctl;
 mod rekey;
+mod roadwarrior;
 pub mod seeds;
 pub mod stage;
 mod traffic;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Scenario> {
     let mut out = Vec::new();
     traffic::add(&mut out);
     rekey::add(&mut out);
+    roadwarrior::add(&mut out);
     deletion::add(&mut out);
     certificates::add(&mut out);
     drill::add(&mut out);
