@@ -86,7 +86,7 @@ impl Road {
     }
 
     fn evidence(&self, failure: Failure) -> Failure {
-        [&*self.client, &self.gateway as &dyn Peer].into_iter().fold(failure, |failure, side| evidence(failure, side))
+        [&*self.client, &self.gateway as &dyn Peer].into_iter().fold(failure, evidence)
     }
 }
 
