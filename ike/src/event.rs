@@ -218,6 +218,15 @@ pub enum Output {
         /// The policy.
         policy: Box<GeneratedPolicy>,
     },
+    /// A peer whose policy was made goes on from another address: the policy is to have its new ends.
+    MovePolicy {
+        /// The outbound selector so far.
+        outbound: Selector,
+        /// The policy as it is to be.
+        policy: Box<GeneratedPolicy>,
+        /// Its reqid, as it was.
+        reqid: ReqId,
+    },
     /// Take a policy that [`Output::InstallPolicy`] made, or that was there for an adopted child, out again.
     RemovePolicy {
         /// Its outbound selector.

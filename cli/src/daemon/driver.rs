@@ -151,6 +151,7 @@ impl Driver {
                 let answer = self.kernel.install_policy(job, policy);
                 self.inputs.push_back(answer);
             }
+            Output::MovePolicy { outbound, policy, reqid } => self.kernel.move_policy(&outbound, &policy, reqid),
             Output::RemovePolicy { outbound } => self.kernel.remove_policy(&outbound),
             Output::Sign { job, key, octets } => {
                 let keys = Arc::clone(&self.loaded.files.keys);

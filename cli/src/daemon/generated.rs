@@ -51,6 +51,10 @@ impl Generated {
         mirror: &Mirror,
     ) -> Result<ReqId, Refusal> {
         let reqid = if wanted.unique { self.free_reqid(mirror) } else { ReqId(0) };
+        self.put(wanted, reqid, connection).map(|()| reqid)
+    }
+
+    fn put(&mut self, wanted: &GeneratedPolicy, reqid: ReqId, connection: &mut Connection) -> Result<(), Refusal> {
         let policies = policies(wanted, reqid);
         let adds: Vec<Request> = policies.iter().cloned().map(|policy| Request::AddPolicy(Box::new(policy))).collect();
         let answers = connection.execute(&adds);
@@ -69,9 +73,30 @@ impl Generated {
             }
             None => {
                 self.indexes.insert(wanted.outbound, indexes);
-                Ok(reqid)
+                Ok(())
             }
         }
+    }
+
+    /// Gives a policy other ends. In tunnel mode the kernel replaces it in place, so that no packet finds none.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn change(
+        &mut self,
+        outbound: &Selector,
+        to: &GeneratedPolicy,
+        reqid: ReqId,
+        connection: &mut Connection,
+    ) -> Result<(), Refusal> {
+        if to.outbound != *outbound {
+            self.put(to, reqid, connection)?;
+            self.remove(outbound, connection);
+            return Ok(());
+        }
+        let updates: Vec<Request> =
+            policies(to, reqid).into_iter().map(|policy| Request::UpdatePolicy(Box::new(policy))).collect();
+        connection.execute(&updates).into_iter().find_map(Result::err).map_or(Ok(()), Err)
     }
 
     /// Takes a policy out again.

@@ -7,7 +7,7 @@ use ike::event::{
     SaDirection, SaInstall, SaName, SpiRequest,
 };
 use ike::report::Level;
-use policy::model::sa::Spi;
+use policy::model::sa::{ReqId, Spi};
 use policy::model::selector::Selector;
 use thiserror::Error;
 use xfrm::batch::Refusal;
@@ -357,6 +357,14 @@ impl Kernel {
         let result = self.generated.install(&policy, &mut self.connection, &self.mirror);
         let result = result.map_err(|refusal| self.refused(&refusal));
         Input::PolicyInstalled { job, policy, result }
+    }
+
+    /// Gives such a policy other ends.
+    pub fn move_policy(&mut self, outbound: &Selector, policy: &GeneratedPolicy, reqid: ReqId) {
+        if let Err(refusal) = self.generated.change(outbound, policy, reqid, &mut self.connection) {
+            let words = self.refused(&refusal);
+            logging::error(format_args!("the policy of {} does not follow the peer: {words}", policy.outbound));
+        }
     }
 
     /// Takes such a policy out again.

@@ -111,7 +111,9 @@ impl Endpoint {
         child.owner = moved_owner(&child.owner, to);
         child.encapsulation = Some(encapsulation);
         (child.inbound.src, child.outbound.dst) = (peer, peer);
-        child.key = moved_key(&child.key, peer);
+        let before = child.key;
+        child.key = moved_key(&before, peer);
+        self.move_policy(&before, &child.key);
         if let Outbound::Held(sa) = &mut child.state {
             sa.name = child.outbound;
             sa.encapsulation = Some(encapsulation);

@@ -99,6 +99,19 @@ impl Endpoint {
         self.generated.insert(key.outbound, Generated { key, identity });
     }
 
+    /// A child of the peer's goes on elsewhere; a policy that was made for it follows.
+    pub(super) fn move_policy(&mut self, from: &ChildKey, to: &ChildKey) {
+        if from == to || self.generated.get(&from.outbound).is_none_or(|entry| entry.key != *from) {
+            return;
+        }
+        if let Some(entry) = self.generated.remove(&from.outbound) {
+            self.generated.insert(to.outbound, Generated { key: *to, ..entry });
+            let ChildKey { local, peer, outbound, mode, protocol, reqid } = *to;
+            let policy = Box::new(GeneratedPolicy { outbound, mode, protocol, local, peer, unique: false });
+            self.cx.emit(Output::MovePolicy { outbound: from.outbound, policy, reqid });
+        }
+    }
+
     /// A user of this policy, if it is one of ours, is gone.
     pub(super) fn release_policy(&mut self, key: &ChildKey) {
         let is_ours = self.generated.get(&key.outbound).is_some_and(|entry| entry.key == *key);

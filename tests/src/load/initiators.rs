@@ -230,6 +230,7 @@ impl Initiators {
                 self.inputs.push_back(Input::PolicyInstalled { job, policy, result });
             }
             Output::RemoveSa { .. }
+            | Output::MovePolicy { .. }
             | Output::RemovePolicy { .. }
             | Output::ReleaseHeld { .. }
             | Output::KeepAlive { .. }

@@ -179,6 +179,11 @@ impl World {
                 let result = if fresh { Ok(ReqId(0)) } else { Err("File exists".to_owned()) };
                 self.at(node, soon, Input::PolicyInstalled { job, policy, result });
             }
+            Output::MovePolicy { outbound, policy, .. } => {
+                let generated = &mut self.nodes[node].kernel.generated;
+                generated.remove(&outbound);
+                generated.insert(policy.outbound);
+            }
             Output::RemovePolicy { outbound } => {
                 self.nodes[node].kernel.generated.remove(&outbound);
             }
