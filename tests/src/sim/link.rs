@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::label::Label;
 use super::random::Random;
 
 /// What a link does, in percent of the datagrams.
@@ -16,6 +17,22 @@ pub struct Impairment {
     /// One bit flipped.
     pub corrupt: u64,
 }
+
+/// What becomes of one datagram, where a test decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrives as the link lets it.
+    Pass,
+    /// It is lost.
+    Lose,
+    /// It arrives twice.
+    Twice,
+    /// It arrives this much later.
+    Late(Duration),
+}
+
+/// Decides for each datagram that is sent, told by what it is.
+pub type Fates = Box<dyn FnMut(&Label) -> Fate>;
 
 /// A copy of a datagram on its way: when it arrives, and what arrives.
 pub type Copy = (Duration, Vec<u8>);

@@ -3,6 +3,7 @@
 //! Nothing here sleeps or draws real randomness: a seed gives the same run every time.
 
 pub mod kernel;
+pub mod label;
 pub mod link;
 pub mod node;
 pub mod provider;

@@ -42,6 +42,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Every mode of the exchanges, by name.
+    pub fn modes() -> Vec<(&'static str, Self)> {
+        vec![("main mode, RSA", Self::default())]
+    }
+
+    /// Can node 2 begin phase 1 as well as node 1?
+    pub fn either_may_begin(&self) -> bool {
+        true
+    }
+}
+
 /// One node.
 pub struct Node {
     /// Its address.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ike::endpoint::status::Sizes;
 use ike::event::{Acquire, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection};
 use ike::report::Report;
 use policy::model::identity::Identity;
@@ -12,7 +13,8 @@ use policy::model::sa::{Mode, Protocol, ReqId};
 use policy::model::selector::Selector;
 
 use super::kernel::Limit;
-use super::link::Impairment;
+use super::label::{Label, Labels};
+use super::link::{Fate, Fates, Impairment};
 use super::node::{Node, Settings, certificate, identity};
 use super::provider::toy_sign;
 use super::random::Random;
@@ -38,6 +40,11 @@ pub struct World {
     pub datagrams: u64,
     /// What they were, with the sender: kept with the reports.
     pub captured: Vec<(usize, Vec<u8>)>,
+    /// Their labels, as far as they are ISAKMP messages: kept with the reports.
+    pub labels: Vec<Label>,
+    /// Decides about single datagrams, before `impairment` does.
+    pub fates: Option<Fates>,
+    labelling: Labels,
     random: Random,
     due: BTreeMap<(Duration, u64), (usize, Input)>,
     wake: [Option<Duration>; 2],
@@ -57,6 +64,9 @@ impl World {
             arrived: 0,
             datagrams: 0,
             captured: Vec::new(),
+            labels: Vec::new(),
+            fates: None,
+            labelling: Labels::default(),
             random: Random::new(seed),
             due: BTreeMap::new(),
             wake: [None; 2],
@@ -198,13 +208,30 @@ impl World {
 
     fn transmit(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {
         self.datagrams += 1;
+        let from = usize::from(self.nodes[1].addr == local.ip());
+        let mut fate = Fate::Pass;
         if self.keep_reports {
-            let from = usize::from(self.nodes[1].addr == local.ip());
             self.captured.push((from, octets.to_vec()));
         }
+        if (self.keep_reports || self.fates.is_some())
+            && let Some(label) = self.labelling.label(from, octets)
+        {
+            fate = self.fates.as_mut().map_or(Fate::Pass, |fates| fates(&label));
+            if self.keep_reports {
+                self.labels.push(label);
+            }
+        }
         let Some(to) = (0..2).find(|node| self.nodes[*node].addr == peer.ip()) else { return };
-        for (delay, octets) in self.impairment.apply(octets, &mut self.random) {
-            self.at(to, delay, Input::Datagram { local: peer, peer: local, octets });
+        let (copies, later) = match fate {
+            Fate::Pass => (1, Duration::ZERO),
+            Fate::Lose => return,
+            Fate::Twice => (2, Duration::ZERO),
+            Fate::Late(later) => (1, later),
+        };
+        for _ in 0..copies {
+            for (delay, octets) in self.impairment.apply(octets, &mut self.random) {
+                self.at(to, delay + later, Input::Datagram { local: peer, peer: local, octets });
+            }
         }
     }
 
@@ -296,6 +323,24 @@ impl World {
         }
         let inbound = |standing: &&super::kernel::Standing| standing.sa.direction == SaDirection::Inbound;
         Ok(self.nodes[0].kernel.sas.values().filter(inbound).count())
+    }
+
+    /// What must hold at the very end, when both sides were told to take everything down and had time for it: nothing
+    /// stands in a kernel or in an endpoint, no timer is armed and no question is open.
+    ///
+    /// # Errors
+    /// What is left, in words.
+    pub fn check_nothing_left(&self) -> Result<(), String> {
+        for (number, node) in self.nodes.iter().enumerate() {
+            let left = Sizes { last_errors: 0, ..node.endpoint.sizes() };
+            if left != Sizes::default() {
+                return Err(format!("node {}: left over {left:?}", number + 1));
+            }
+            if !node.kernel.sas.is_empty() || node.kernel.larval() != 0 {
+                return Err(format!("node {}: {:?} left in the kernel", number + 1, node.kernel.sas.keys()));
+            }
+        }
+        Ok(())
     }
 
     /// The lines of the run, for a test that failed.
