@@ -8,6 +8,7 @@ use policy::model::identity::Identity;
 use policy::model::remote::{Remote, RemoteSelector, Timers};
 use policy::model::sainfo::Sainfo;
 use policy::model::selector::Selector;
+use policy::psk::PskTable;
 
 use crate::phase2::sainfo;
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub remotes: Vec<Arc<RemoteConfig>>,
     /// Phase 2 parameters, most specific first.
     pub sainfos: Vec<Sainfo>,
+    /// Pre-shared keys.
+    pub psks: PskTable,
 }
 
 impl Default for Config {
@@ -70,6 +73,7 @@ impl Default for Config {
             timers: Timers::default(),
             remotes: Vec::new(),
             sainfos: Vec::new(),
+            psks: PskTable::default(),
         }
     }
 }

@@ -42,6 +42,9 @@ pub enum ExchangeError {
     /// HASH(n) or the hash of an informational does not verify.
     #[error("HASH mismatched")]
     HashMismatch,
+    /// A message that is noise under our pre-shared key.
+    #[error("the message cannot be read: the pre-shared keys of the two sides differ, most likely")]
+    PskDiffers,
     /// A primitive refused the peer's value.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -105,6 +108,7 @@ impl ExchangeError {
             | Self::CiphertextLength(_)
             | Self::NonceLength(_)
             | Self::HashMismatch
+            | Self::PskDiffers
             | Self::PeerRefused(_)
             | Self::TimedOut(_) => None,
             Self::Crypto(_) => Some(NotifyType::INVALID_KEY_INFORMATION),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::model::identity::Identity;
+use policy::model::algorithm::AuthMethod;
+use policy::model::identity::{Identity, PeersIdentifier};
+use policy::model::secret::Secret;
 
 use crate::config::RemoteConfig;
 use crate::context::{Context, JobOwner, Path};
@@ -11,11 +13,13 @@ use crate::error::ExchangeError;
 use crate::event::{JobId, Output, PeerCertificate, Rejection};
 use crate::identity::choice::{self, Fit};
 use crate::identity::dn::same_name;
+use crate::identity::matching;
 use crate::message::{Cookies, Message, Role};
 use crate::payloads::bodies;
-use crate::phase1::exchange::{Established, Keyed};
+use crate::phase1::exchange::Keyed;
 use crate::phase1::main_initiator::MainInitiator;
 use crate::phase1::main_responder::MainResponder;
+use crate::phase1::proof::Established;
 use crate::phase1::proposal::{Choice, choose_among};
 use crate::phase2::wish::ChildWish;
 use crate::report::{Event, Level};
@@ -87,6 +91,58 @@ impl Facts<'_> {
         self.candidates.sort_by_key(|candidate| !answers(candidate, requests));
         if let Some(first) = self.candidates.first() {
             *self.remote = Arc::clone(first);
+        }
+    }
+
+    /// Have we what the methods to be offered need?
+    ///
+    /// # Errors
+    /// [`ExchangeError::Local`] if none of the proposals can be proved.
+    pub(crate) fn check_means(&self) -> Result<(), ExchangeError> {
+        let remote = &self.remote.remote;
+        let provable = remote.proposals.iter().any(|proposal| match proposal.auth {
+            method if method.is_psk() => self.configured_psk().is_some(),
+            method => !method.we_sign() || self.remote.credential.is_some(),
+        });
+        if provable {
+            return Ok(());
+        }
+        Err(ExchangeError::Local(format!(
+            "remote {}: no certificate_type for a signature, and couldn't find the pskey for {}.",
+            remote.name,
+            self.path.peer.ip()
+        )))
+    }
+
+    /// The key for the peer's address; else, for the one identity that the block names.
+    fn configured_psk(&self) -> Option<Secret> {
+        let psks = &self.cx.config.psks;
+        let named = match self.remote.remote.peers_identifiers.as_slice() {
+            [PeersIdentifier { value: Some(value), .. }] => matching::to_identity(value).ok(),
+            _ => None,
+        };
+        psks.for_address(self.path.peer.ip()).or_else(|| psks.for_identity(&named?)).cloned()
+    }
+
+    /// The pre-shared key, if the method rests on one.
+    ///
+    /// A responder that has none takes a random one: whoever tries cannot tell an unknown address from a wrong key
+    /// (ATTACKS T-3).
+    ///
+    /// # Errors
+    /// [`ExchangeError::Local`] for an initiator.
+    pub(crate) fn psk(&mut self, method: AuthMethod) -> Result<Option<Secret>, ExchangeError> {
+        if !method.is_psk() {
+            return Ok(None);
+        }
+        let peer = self.path.peer.ip();
+        match (self.configured_psk(), self.role) {
+            (Some(key), _) => Ok(Some(key)),
+            (None, Role::Initiator) => Err(ExchangeError::Local(format!("couldn't find the pskey for {peer}."))),
+            (None, Role::Responder) => {
+                self.cx.report(Level::Error, self.path.peer, Event::NoPreSharedKey { peer });
+                Ok(Some(Secret::new(self.cx.random(32))))
+            }
         }
     }
 
@@ -168,9 +224,13 @@ impl State {
         match self {
             Self::Initiator(MainInitiator::ExpectSa(_)) => "no answer to the first message",
             Self::Initiator(MainInitiator::ExpectKeNonce(_)) => "no answer to the third message (KE, NONCE)",
-            Self::Initiator(MainInitiator::ExpectIdSig(_)) => "no answer to the fifth message (ID, SIG)",
+            Self::Initiator(MainInitiator::ExpectProof(_)) => {
+                "no answer to the fifth message (who we are, and its proof)"
+            }
             Self::Responder(MainResponder::ExpectKeNonce(_)) => "the third message (KE, NONCE) never came",
-            Self::Responder(MainResponder::ExpectIdSig(_)) => "the fifth message (ID, SIG) never came",
+            Self::Responder(MainResponder::ExpectProof(_)) => {
+                "the fifth message (who the peer is, and its proof) never came"
+            }
             Self::Initiator(MainInitiator::AwaitSignature(_)) | Self::Responder(MainResponder::AwaitSignature(_)) => {
                 "our signature was not made in time"
             }

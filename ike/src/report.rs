@@ -73,6 +73,11 @@ pub enum Event {
     Phase1Initiated(Ends),
     /// A peer began a main mode.
     Phase1Responded(Ends),
+    /// A peer that is to prove itself with a pre-shared key, and there is none for it.
+    NoPreSharedKey {
+        /// The peer.
+        peer: IpAddr,
+    },
     /// Which exchange it is.
     BeginMainMode,
     /// An ISAKMP SA is up.
@@ -308,6 +313,7 @@ impl Event {
                 | Self::NatDiscovery
                 | Self::NatVerdict { .. }
                 | Self::NatDetected { .. }
+                | Self::NoPreSharedKey { .. }
         ) || matches!(self, Self::Phase1Failed { timed_out, cookies, .. } if *timed_out || cookies.1.is_zero())
     }
 }
@@ -350,6 +356,7 @@ impl fmt::Display for Event {
             Self::Passive { peer } => write!(f, "IPsec-SA request for {peer} ignored: the remote is passive."),
             Self::Phase1Initiated(ends) => write!(f, "initiate new phase 1 negotiation: {ends}"),
             Self::Phase1Responded(ends) => write!(f, "respond new phase 1 negotiation: {ends}"),
+            Self::NoPreSharedKey { peer } => write!(f, "couldn't find the pskey for {peer}."),
             Self::BeginMainMode => f.write_str("begin Identity Protection mode."),
             Self::Phase1Established { ends: Ends { local, peer }, cookies, .. } => {
                 write!(f, "ISAKMP-SA established {}-{} spi:{cookies}", Bracketed(*local), Bracketed(*peer))

@@ -126,7 +126,7 @@ pub fn parse(file_name: &str, text: &[u8]) -> PskFile {
                 judge(&entry, spans, &entries, &mut findings);
                 entries.push(entry);
             }
-            Err(finding) => findings.push(finding),
+            Err(finding) => findings.push(*finding),
         }
         hidden.extend(key_at);
         start += line.len();
@@ -181,13 +181,16 @@ impl<'a> Line<'a> {
         (!key.is_empty()).then(|| self.span(from, from + key.len()))
     }
 
-    fn read(&self) -> Result<Option<Entry>, Diagnostic> {
+    fn read(&self) -> Result<Option<Entry>, Box<Diagnostic>> {
         if self.is_comment() {
             return Ok(None);
         }
         if self.octets.len() > MAX_LINE {
             let whole = self.span(0, self.text.trim_end().len());
-            return Err(Diagnostic::error(whole, format!("a line of more than {MAX_LINE} octets is not read")));
+            return Err(Box::new(Diagnostic::error(
+                whole,
+                format!("a line of more than {MAX_LINE} octets is not read"),
+            )));
         }
         let content = self.content();
         let blank = |octet: &u8| matches!(octet, b' ' | b'\t');
@@ -198,12 +201,13 @@ impl<'a> Line<'a> {
         let key = rest.iter().position(|octet| !blank(octet)).and_then(|at| rest.get(at..)).unwrap_or_default();
         if key.is_empty() {
             let hint = "write the identity, a blank or a tab, then the key";
-            return Err(Diagnostic::error(self.owner_span(), "no key stands behind this identity").hint(hint));
+            let finding = Diagnostic::error(self.owner_span(), "no key stands behind this identity").hint(hint);
+            return Err(Box::new(finding));
         }
         Ok(Some(Entry { owner: owner(&String::from_utf8_lossy(id)), key: self.key(key)? }))
     }
 
-    fn key(&self, key: &[u8]) -> Result<Secret, Diagnostic> {
+    fn key(&self, key: &[u8]) -> Result<Secret, Box<Diagnostic>> {
         let Some(digits) = key.strip_prefix(b"0x") else { return Ok(Secret::new(key.to_vec())) };
         let digits = digits.trim_ascii_end();
         let nibble = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
@@ -215,7 +219,8 @@ impl<'a> Line<'a> {
             }
             None => {
                 let span = self.key_span().unwrap_or_else(|| self.owner_span());
-                Err(Diagnostic::error(span, "a key behind 0x is an even number of hexadecimal digits"))
+                let words = "a key behind 0x is an even number of hexadecimal digits";
+                Err(Box::new(Diagnostic::error(span, words)))
             }
         }
     }

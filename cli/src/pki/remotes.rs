@@ -8,6 +8,7 @@ use ike::identity::{dn, matching};
 use policy::model::daemon::DaemonConfig;
 use policy::model::identity::{Identity, MyIdentifier};
 use policy::model::remote::Remote;
+use policy::psk::{self, PskTable};
 
 use super::credential::KeyRing;
 use super::judge::{Judge, JudgeSettings};
@@ -46,13 +47,33 @@ pub fn load(daemon: &DaemonConfig, deny_list: SharedDenyList) -> Result<Loaded, 
     if !errors.is_empty() {
         return Err(errors);
     }
-    let config = Config { timers: daemon.timers, remotes, sainfos: daemon.sainfos.clone(), ..Config::default() };
+    let psks = load_psks(daemon, &mut warnings);
+    let config = Config { timers: daemon.timers, remotes, sainfos: daemon.sainfos.clone(), psks, ..Config::default() };
     Ok(Loaded {
         config: Arc::new(config),
         keys: Arc::new(keys),
         judge: Arc::new(Judge::new(trust, deny_list, JudgeSettings::default())),
         warnings,
     })
+}
+
+/// The keys of `path pre_shared_key`. As with racoon a file that cannot be used stops nobody whose authentication is another
+/// one: it is said, and there are no keys.
+fn load_psks(daemon: &DaemonConfig, warnings: &mut Vec<String>) -> PskTable {
+    let needed = daemon.remotes.iter().flat_map(|remote| &remote.proposals).any(|proposal| proposal.auth.is_psk())
+        || daemon.remotes.iter().any(|remote| remote.xauth_login.is_some());
+    let Some(path) = daemon.psk_file.as_deref().filter(|_| needed) else { return PskTable::default() };
+    match load::read_private("pre-shared key", Path::new(path)) {
+        Ok(text) => {
+            let file = psk::parse(path, &text);
+            warnings.extend(file.render().lines().map(str::to_owned));
+            file.table
+        }
+        Err(error) => {
+            warnings.push(error.to_string());
+            PskTable::default()
+        }
+    }
 }
 
 fn load_remote(

@@ -18,7 +18,7 @@ use crate::informational::exchange::{clear_notify, delete_isakmp, error_notify, 
 use crate::isakmp_sa::{IsakmpSa, Times};
 use crate::message::{Cookies, Message, Role};
 use crate::nat::floated;
-use crate::phase1::exchange::{Established, initial_contact};
+use crate::phase1::proof::{Established, initial_contact};
 use crate::phase1::{main_initiator, main_responder};
 use crate::phase2::exchange::SaFacts;
 use crate::phase2::wish::ChildWish;
@@ -421,7 +421,7 @@ impl Endpoint {
         let Established { keyed, identity, certificate, initial_contact: contact } = established;
         let (path, cookies) = (handshake.path, keyed.cookies);
         let first_contact = self.is_first_contact(path.peer.ip()) && handshake.remote.remote.initial_contact;
-        for warning in &certificate.warnings {
+        for warning in certificate.iter().flat_map(|certificate| &certificate.warnings) {
             self.cx.report(Level::Warning, path.peer, Event::CertificateWarning(warning.clone()));
         }
         if let Some(datagram) = datagram {
@@ -432,8 +432,8 @@ impl Endpoint {
             local: path.local,
             peer: path.peer,
             identity: identity.clone(),
-            certificates: certificate.chain.clone(),
-            issuer: Some(certificate.issuer.clone()),
+            certificates: certificate.as_ref().map(|certificate| certificate.chain.clone()).unwrap_or_default(),
+            issuer: certificate.as_ref().map(|certificate| certificate.issuer.clone()),
             cookies: (cookies.initiator.0, cookies.responder.0),
         });
         let now = self.cx.now;

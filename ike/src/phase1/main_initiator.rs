@@ -1,11 +1,11 @@
-//! Main mode as initiator: sends MM1, MM3, MM5 (RFC 2409 §5.1). One struct per awaited event.
+//! Main mode as initiator: sends MM1, MM3, MM5 (RFC 2409 §5.1, §5.4). One struct per awaited event.
 
 use std::sync::Arc;
 
 use super::exchange::{
-    Claim, Established, KE_NONCE, Keyed, Publics, SA_ONLY, clear_main, made, note_foreign_requests, our_id, our_id_sig,
-    our_requests, read_id_sig,
+    KE_NONCE, Keyed, Publics, SA_ONLY, Secrets, clear, note_foreign_requests, our_id, our_requests, read_last,
 };
+use super::proof::{Claim, Established, Proving, Verifying, made, our_proof, prove, verify};
 use super::proposal::{Agreed, check_answer, offer};
 use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
@@ -15,7 +15,7 @@ use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
 use crate::step::{Next, Refused, Stepped};
 use crate::wire::header::Cookie;
-use crate::wire::number::PayloadType;
+use crate::wire::number::{ExchangeType, PayloadType};
 use crate::wire::sa::SaPayload;
 
 /// Where a main mode of ours stands.
@@ -28,7 +28,7 @@ pub(crate) enum MainInitiator {
     /// MM4 received, our private key is at work.
     AwaitSignature(Box<AwaitSignature>),
     /// MM5 sent.
-    ExpectIdSig(Box<ExpectIdSig>),
+    ExpectProof(Box<ExpectProof>),
     /// MM6 received, the peer's certificate is before the judge.
     AwaitVerdict(Box<Claim>),
 }
@@ -58,24 +58,19 @@ pub(crate) struct AwaitSignature {
     id_body: Vec<u8>,
 }
 
-/// Waits for MM6: the responder's identity and signature.
+/// Waits for MM6: the responder's identity and proof.
 #[derive(Debug)]
-pub(crate) struct ExpectIdSig {
+pub(crate) struct ExpectProof {
     pub(crate) keyed: Keyed,
 }
 
 /// Begins: MM1, our proposals.
 pub(crate) fn begin(facts: &mut Facts<'_>) -> Result<(MainInitiator, Vec<u8>), ExchangeError> {
-    if facts.remote.credential.is_none() {
-        return Err(ExchangeError::Local(format!(
-            "remote {}: no certificate_type, but rsasig is to be negotiated",
-            facts.remote.remote.name
-        )));
-    }
+    facts.check_means()?;
     let sai = offer(&facts.remote.remote)?.encode();
     let cookie = facts.cx.cookie();
     let cookies = Cookies { initiator: cookie, responder: Cookie([0; 8]) };
-    let datagram = clear_main(cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, sai.clone())]));
+    let datagram = clear(ExchangeType::MAIN, cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, sai.clone())]));
     Ok((MainInitiator::ExpectSa(Box::new(ExpectSa { cookie, sai })), datagram))
 }
 
@@ -86,7 +81,7 @@ impl MainInitiator {
             Self::ExpectSa(state) => Cookies { initiator: state.cookie, responder: Cookie([0; 8]) },
             Self::ExpectKeNonce(state) => state.cookies,
             Self::AwaitSignature(state) => state.keyed.cookies,
-            Self::ExpectIdSig(state) => state.keyed.cookies,
+            Self::ExpectProof(state) => state.keyed.cookies,
             Self::AwaitVerdict(state) => state.keyed.cookies,
         }
     }
@@ -96,7 +91,7 @@ impl MainInitiator {
         match self {
             Self::ExpectSa(_) | Self::ExpectKeNonce(_) => None,
             Self::AwaitSignature(state) => Some(&state.keyed),
-            Self::ExpectIdSig(state) => Some(&state.keyed),
+            Self::ExpectProof(state) => Some(&state.keyed),
             Self::AwaitVerdict(state) => Some(&state.keyed),
         }
     }
@@ -106,7 +101,7 @@ impl MainInitiator {
         match self {
             Self::ExpectSa(state) => state.message(message, facts),
             Self::ExpectKeNonce(state) => state.message(message, facts),
-            Self::ExpectIdSig(state) => state.message(message, facts),
+            Self::ExpectProof(state) => state.message(message, facts),
             // Nothing of the peer is awaited while our own side works.
             waiting @ (Self::AwaitSignature(_) | Self::AwaitVerdict(_)) => Ok(Next::Wait(waiting)),
         }
@@ -152,9 +147,9 @@ impl ExpectSa {
         let pair = facts.cx.provider.dh_generate(agreed.group)?;
         let ni = facts.cx.random(facts.remote.remote.nonce_size);
         let mut payloads = vec![(PayloadType::KE, pair.public.clone()), (PayloadType::NONCE, ni.clone())];
-        payloads.extend(our_requests(facts.remote));
+        payloads.extend(our_requests(facts.remote, agreed.auth));
         payloads.extend(facts.nat_discovery(agreed.hash, cookies));
-        let datagram = clear_main(cookies, &payloads);
+        let datagram = clear(ExchangeType::MAIN, cookies, &payloads);
         let next = ExpectKeNonce { cookies, agreed, sai: self.sai, pair, ni };
         Ok(Next::Send(MainInitiator::ExpectKeNonce(Box::new(next)), datagram))
     }
@@ -184,10 +179,15 @@ impl ExpectKeNonce {
             Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectKeNonce(self))),
         };
         let Self { cookies, agreed, sai, pair, ni } = *self;
-        let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi: pair.public, gxr }, &gxy, sai);
+        let secrets = Secrets { gxy, psk: facts.psk(agreed.auth)? };
+        let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi: pair.public, gxr }, &secrets, sai);
         let id_body = our_id(facts.remote, facts.path)?;
-        let job = facts.sign(keyed.hash_i(&id_body))?;
-        Ok(Next::Wait(MainInitiator::AwaitSignature(Box::new(AwaitSignature { keyed, job, id_body }))))
+        match prove(&keyed, keyed.hash_i(&id_body), facts)? {
+            Proving::Signing(job) => {
+                Ok(Next::Wait(MainInitiator::AwaitSignature(Box::new(AwaitSignature { keyed, job, id_body }))))
+            }
+            Proving::Ready(hash) => fifth_message(keyed, id_body, hash, facts),
+        }
     }
 }
 
@@ -198,20 +198,34 @@ impl AwaitSignature {
         facts: &mut Facts<'_>,
     ) -> Stepped<MainInitiator, Established> {
         let signature = made(result)?;
-        let Self { mut keyed, id_body, .. } = *self;
-        let contact = facts.first_contact.then_some(keyed.cookies);
-        let datagram = keyed.seal_main(&our_id_sig(facts.remote, id_body, signature, contact))?;
-        Ok(Next::Send(MainInitiator::ExpectIdSig(Box::new(ExpectIdSig { keyed })), datagram))
+        let Self { keyed, id_body, .. } = *self;
+        fifth_message(keyed, id_body, signature, facts)
     }
 }
 
-impl ExpectIdSig {
+fn fifth_message(
+    mut keyed: Keyed,
+    id_body: Vec<u8>,
+    proof: Vec<u8>,
+    facts: &Facts<'_>,
+) -> Stepped<MainInitiator, Established> {
+    let mut payloads = vec![(PayloadType::ID, id_body)];
+    payloads.extend(our_proof(&keyed, facts.remote, proof, facts.first_contact));
+    let datagram = keyed.seal(ExchangeType::MAIN, &payloads)?;
+    Ok(Next::Send(MainInitiator::ExpectProof(Box::new(ExpectProof { keyed })), datagram))
+}
+
+impl ExpectProof {
     fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainInitiator, Established> {
-        let peer = match read_id_sig(&self.keyed, message) {
-            Ok(peer) => peer,
-            Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectIdSig(self))),
+        let (last_block, shown) = match read_last(&self.keyed, message) {
+            Ok(read) => read,
+            Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectProof(self))),
         };
-        let claim = Claim::examine(self.keyed, peer, Keyed::hash_r, facts)?;
-        Ok(Next::Wait(MainInitiator::AwaitVerdict(Box::new(claim))))
+        let mut keyed = self.keyed;
+        keyed.sealer.last_block = last_block;
+        Ok(match verify(keyed, shown, Keyed::hash_r, facts)? {
+            Verifying::Judging(claim) => Next::Wait(MainInitiator::AwaitVerdict(claim)),
+            Verifying::Proved(established) => Next::Done(established, None),
+        })
     }
 }

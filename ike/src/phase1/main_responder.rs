@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::exchange::{
-    Claim, Established, KE_NONCE, Keyed, Publics, SA_ONLY, clear_main, made, note_foreign_requests, our_id, our_id_sig,
-    our_requests, read_id_sig,
+    KE_NONCE, Keyed, Publics, SA_ONLY, Secrets, clear, note_foreign_requests, our_id, our_requests, read_last,
 };
+use super::proof::{Claim, Established, Proving, Verifying, made, our_proof, prove, verify};
 use super::proposal::{Agreed, Choice};
 use crate::error::ExchangeError;
 use crate::event::{JobId, PeerCertificate, Rejection};
@@ -13,7 +13,7 @@ use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
 use crate::step::{Next, Refused, Stepped};
-use crate::wire::number::PayloadType;
+use crate::wire::number::{ExchangeType, PayloadType};
 use crate::wire::sa::SaPayload;
 
 /// Where a main mode of the peer's stands.
@@ -22,7 +22,7 @@ pub(crate) enum MainResponder {
     /// MM2 sent.
     ExpectKeNonce(Box<ExpectKeNonce>),
     /// MM4 sent.
-    ExpectIdSig(Box<ExpectIdSig>),
+    ExpectProof(Box<ExpectProof>),
     /// MM5 received, the peer's certificate is before the judge.
     AwaitVerdict(Box<Claim>),
     /// The peer is authenticated, our private key is at work.
@@ -37,9 +37,9 @@ pub(crate) struct ExpectKeNonce {
     sai: Vec<u8>,
 }
 
-/// Waits for MM5: the initiator's identity and signature.
+/// Waits for MM5: the initiator's identity and proof.
 #[derive(Debug)]
-pub(crate) struct ExpectIdSig {
+pub(crate) struct ExpectProof {
     pub(crate) keyed: Keyed,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut Facts<'_>) -> Result<(Mai
     let Choice { agreed, answer } = facts.choose_remote(&SaPayload::decode(&sai)?)?;
     facts.read_vendor_ids(&payloads);
     let cookies = Cookies { initiator: message.header.initiator, responder: facts.cx.cookie() };
-    let datagram = clear_main(cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, answer.encode())]));
+    let datagram = clear(ExchangeType::MAIN, cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, answer.encode())]));
     Ok((MainResponder::ExpectKeNonce(Box::new(ExpectKeNonce { cookies, agreed, sai })), datagram))
 }
 
@@ -70,7 +70,7 @@ impl MainResponder {
     pub(crate) fn cookies(&self) -> Cookies {
         match self {
             Self::ExpectKeNonce(state) => state.cookies,
-            Self::ExpectIdSig(state) => state.keyed.cookies,
+            Self::ExpectProof(state) => state.keyed.cookies,
             Self::AwaitVerdict(state) => state.keyed.cookies,
             Self::AwaitSignature(state) => state.established.keyed.cookies,
         }
@@ -80,7 +80,7 @@ impl MainResponder {
     pub(crate) fn keyed(&self) -> Option<&Keyed> {
         match self {
             Self::ExpectKeNonce(_) => None,
-            Self::ExpectIdSig(state) => Some(&state.keyed),
+            Self::ExpectProof(state) => Some(&state.keyed),
             Self::AwaitVerdict(state) => Some(&state.keyed),
             Self::AwaitSignature(state) => Some(&state.established.keyed),
         }
@@ -90,7 +90,7 @@ impl MainResponder {
     pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
         match self {
             Self::ExpectKeNonce(state) => state.message(message, facts),
-            Self::ExpectIdSig(state) => state.message(message, facts),
+            Self::ExpectProof(state) => state.message(message, facts),
             // Nothing of the peer is awaited while our own side works.
             waiting @ (Self::AwaitVerdict(_) | Self::AwaitSignature(_)) => Ok(Next::Wait(waiting)),
         }
@@ -141,31 +141,40 @@ impl ExpectKeNonce {
         let nr = facts.cx.random(facts.remote.remote.nonce_size);
         let Self { cookies, agreed, sai } = *self;
         let mut payloads = vec![(PayloadType::KE, pair.public.clone()), (PayloadType::NONCE, nr.clone())];
-        payloads.extend(our_requests(facts.remote));
+        payloads.extend(our_requests(facts.remote, agreed.auth));
         payloads.extend(facts.nat_discovery(agreed.hash, cookies));
-        let datagram = clear_main(cookies, &payloads);
-        let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi, gxr: pair.public }, &gxy, sai);
-        Ok(Next::Send(MainResponder::ExpectIdSig(Box::new(ExpectIdSig { keyed })), datagram))
+        let datagram = clear(ExchangeType::MAIN, cookies, &payloads);
+        let secrets = Secrets { gxy, psk: facts.psk(agreed.auth)? };
+        let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi, gxr: pair.public }, &secrets, sai);
+        Ok(Next::Send(MainResponder::ExpectProof(Box::new(ExpectProof { keyed })), datagram))
     }
 }
 
-impl ExpectIdSig {
+impl ExpectProof {
     fn message(self: Box<Self>, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
-        let peer = match read_id_sig(&self.keyed, message) {
-            Ok(peer) => peer,
-            Err(error) => return Err(Refused::stay(error, MainResponder::ExpectIdSig(self))),
+        let (last_block, shown) = match read_last(&self.keyed, message) {
+            Ok(read) => read,
+            Err(error) => return Err(Refused::stay(error, MainResponder::ExpectProof(self))),
         };
-        let claim = Claim::examine(self.keyed, peer, Keyed::hash_i, facts)?;
-        Ok(Next::Wait(MainResponder::AwaitVerdict(Box::new(claim))))
+        let mut keyed = self.keyed;
+        keyed.sealer.last_block = last_block;
+        match verify(keyed, shown, Keyed::hash_i, facts)? {
+            Verifying::Judging(claim) => Ok(Next::Wait(MainResponder::AwaitVerdict(claim))),
+            Verifying::Proved(established) => accepted(*established, facts),
+        }
     }
 }
 
 /// The peer is authenticated: our own proof follows.
 fn accepted(established: Established, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
     let id_body = our_id(facts.remote, facts.path)?;
-    let job = facts.sign(established.keyed.hash_r(&id_body))?;
-    let next = AwaitSignature { established, job, id_body };
-    Ok(Next::Wait(MainResponder::AwaitSignature(Box::new(next))))
+    match prove(&established.keyed, established.keyed.hash_r(&id_body), facts)? {
+        Proving::Signing(job) => {
+            let next = AwaitSignature { established, job, id_body };
+            Ok(Next::Wait(MainResponder::AwaitSignature(Box::new(next))))
+        }
+        Proving::Ready(hash) => last_message(established, id_body, hash, facts),
+    }
 }
 
 impl AwaitSignature {
@@ -175,9 +184,19 @@ impl AwaitSignature {
         facts: &mut Facts<'_>,
     ) -> Stepped<MainResponder, Established> {
         let signature = made(result)?;
-        let Self { mut established, id_body, .. } = *self;
-        let payloads = our_id_sig(facts.remote, id_body, signature, None);
-        let datagram = established.keyed.seal_main(&payloads)?;
-        Ok(Next::Done(Box::new(established), Some(datagram)))
+        let Self { established, id_body, .. } = *self;
+        last_message(established, id_body, signature, facts)
     }
+}
+
+fn last_message(
+    mut established: Established,
+    id_body: Vec<u8>,
+    proof: Vec<u8>,
+    facts: &Facts<'_>,
+) -> Stepped<MainResponder, Established> {
+    let mut payloads = vec![(PayloadType::ID, id_body)];
+    payloads.extend(our_proof(&established.keyed, facts.remote, proof, false));
+    let datagram = established.keyed.seal(ExchangeType::MAIN, &payloads)?;
+    Ok(Next::Done(Box::new(established), Some(datagram)))
 }

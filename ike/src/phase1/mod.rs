@@ -3,4 +3,5 @@
 pub(crate) mod exchange;
 pub(crate) mod main_initiator;
 pub(crate) mod main_responder;
+pub(crate) mod proof;
 pub(crate) mod proposal;

@@ -28,10 +28,15 @@ pub(crate) struct Agreed {
     pub(crate) lifetime: Lifetime,
 }
 
+/// Methods that this build negotiates.
+fn is_negotiated(auth: AuthMethod) -> bool {
+    matches!(auth, AuthMethod::PreSharedKey | AuthMethod::RsaSignature)
+}
+
 /// Can this build run the proposal?
 fn usable(proposal: &Phase1Proposal) -> bool {
     let facts = proposal.cipher.cipher.facts();
-    proposal.auth == AuthMethod::RsaSignature
+    is_negotiated(proposal.auth)
         && facts.supported
         && facts.phase1.is_some()
         && proposal.group.strength() != Strength::Broken
@@ -45,7 +50,7 @@ pub(crate) fn offer(remote: &Remote) -> Result<SaPayload, ExchangeError> {
         .collect();
     if transforms.is_empty() {
         return Err(ExchangeError::Local(format!(
-            "remote {}: no proposal can be used (only authentication_method rsasig is supported yet)",
+            "remote {}: no proposal can be used: its algorithms or methods are not negotiated",
             remote.name
         )));
     }

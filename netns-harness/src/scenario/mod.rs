@@ -5,6 +5,7 @@ mod certificates;
 mod deletion;
 pub mod drill;
 mod life;
+mod psk;
 mod racoonctl;
 mod rekey;
 mod roadwarrior;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Scenario> {
     certificates::add(&mut out);
     drill::add(&mut out);
     life::add(&mut out);
+    psk::add(&mut out);
     racoonctl::add(&mut out);
     seeds::add(&mut out);
     out
