@@ -4,6 +4,7 @@
 //! `tests::recording` reads `vectors/`, `replay` walks through the messages of one, the tests compare.
 
 mod replay;
+mod session;
 
 use ike::crypto::iv::phase1_iv;
 use ike::crypto::keymat::keymat;
@@ -21,6 +22,8 @@ use serde_json::Value;
 use tests::recording::{self, charon, hex, load, named_cipher, named_hash, octets, packets, secret};
 
 use replay::{Phase1, Replay};
+use session::play::{Outcome, Play};
+use session::{Session, Side};
 
 /// The secret part of a replay.
 fn phase1(hash: Hash, cipher: policy::model::algorithm::SizedCipher, skeyids: &Skeyids, ke: [&[u8]; 2]) -> Phase1 {
@@ -226,6 +229,78 @@ fn eight_handshakes_with_the_keys_the_kernel_got() {
         assert_authenticated(&replay, &skeyids, hash, vector, name);
         assert_kernel_keys(&replay, &skeyids, hash, vector, name);
     }
+}
+
+/// A session of `charon.json`.
+fn session(name: &str) -> Session {
+    let vectors = load("charon.json");
+    let vector = &vectors[name];
+    let (hash, cipher) = charon(vector);
+    let cookies = recording::cookies(vector);
+    let (ni, nr) = (octets(vector, "ni"), octets(vector, "nr"));
+    let gxy = secret(vector, "g_xy");
+    // The keys of the recorded pre-shared sessions are not known: those are played with another.
+    let psk = name.starts_with("psk").then(|| Secret::new(b"known to this test".to_vec()));
+    let skeyids = match &psk {
+        Some(psk) => derive_psk(hash, psk, &ni, &nr, &gxy, cookies.0, cookies.1),
+        None => derive_signature(hash, &ni, &nr, &gxy, cookies.0, cookies.1),
+    };
+    let recorded = Skeyids {
+        base: secret(vector, "skeyid"),
+        d: secret(vector, "skeyid_d"),
+        a: secret(vector, "skeyid_a"),
+        e: secret(vector, "skeyid_e"),
+    };
+    let keys = phase1(hash, cipher, &recorded, [&octets(vector, "ke_i"), &octets(vector, "ke_r")]);
+    let replay = Replay::run(&packets(vector), &keys);
+    Session {
+        name: name.to_owned(),
+        cookies,
+        hash,
+        cipher,
+        skeyids,
+        gxy,
+        quick_gxy: secret(vector, "qm_gxy"),
+        messages: Session::messages(replay),
+    }
+}
+
+/// Our endpoint as either side, with every message of the peer once and thrice; the keys are those of the first child.
+fn as_either_side(session: &Session) {
+    for ours in [Side::Initiator, Side::Responder] {
+        for repeats in [0, 2] {
+            println!("{} as {ours:?}, {repeats} repeats", session.name);
+            let outcome = Play::new(session, ours).repeating(repeats).run();
+            let expected = session.messages.iter().filter(|message| message.from == ours.name()).count();
+            assert_eq!(outcome.compared, expected, "{}", session.name);
+            assert_first_child(session, &outcome);
+            // Two children of two SAs each, and all of them taken out again.
+            assert_eq!(outcome.installed.len(), 2 * session.quick_firsts().len(), "{}", session.name);
+            for sa in &outcome.installed {
+                assert!(outcome.removed.contains(&sa.name), "{}: {:?} was left", session.name, sa.name);
+            }
+        }
+    }
+}
+
+/// RFC 2409 §5.5 with the session's own SKEYID_d.
+fn assert_first_child(session: &Session, outcome: &Outcome) {
+    let nonce = |side| session.of_quick(side)[0].body_of(PayloadType::NONCE).unwrap().to_vec();
+    let (ni, nr) = (nonce(Side::Initiator), nonce(Side::Responder));
+    let pfs = Some(&session.quick_gxy).filter(|secret| !secret.is_empty());
+    for side in [Side::Initiator, Side::Responder] {
+        let spi = Spi(session.spis(side)[0]);
+        let sa = outcome.installed.iter().find(|sa| sa.name.spi == spi).expect("a SA with the recorded SPI");
+        let ours = Secret::new([sa.cipher_key.expose(), sa.integrity_key.expose()].concat());
+        let skeyid_d = &session.skeyids.d;
+        let length = ours.expose().len();
+        assert_eq!(ours, keymat(session.hash, skeyid_d, pfs, ProtocolId::ESP, spi, &ni, &nr, length));
+    }
+}
+
+#[test]
+fn rsa_main_mode_session_as_either_side() {
+    as_either_side(&session("rsa-main-modp2048-sha256"));
 }
 
 /// HASH_I and HASH_R, or the RSA signatures over them.
