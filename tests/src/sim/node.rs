@@ -29,6 +29,8 @@ pub struct Settings {
     pub pfs: Option<Group>,
     /// Treatment of differing proposals.
     pub check: ProposalCheck,
+    /// How both sides authenticate.
+    pub auth: AuthMethod,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             phase2_life: Duration::from_secs(12 * 3600),
             pfs: Some(Group::Modp2048),
             check: ProposalCheck::Obey,
+            auth: AuthMethod::RsaSignature,
         }
     }
 }
@@ -45,7 +48,10 @@ impl Default for Settings {
 impl Settings {
     /// Every mode of the exchanges, by name.
     pub fn modes() -> Vec<(&'static str, Self)> {
-        vec![("main mode, RSA", Self::default())]
+        vec![
+            ("main mode, RSA", Self::default()),
+            ("main mode, PSK", Self { auth: AuthMethod::PreSharedKey, ..Self::default() }),
+        ]
     }
 
     /// Can node 2 begin phase 1 as well as node 1?
@@ -94,13 +100,17 @@ fn remote(name: u8, settings: &Settings) -> Remote {
         proposals: vec![Phase1Proposal {
             cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) },
             hash: Hash::Sha256,
-            auth: AuthMethod::RsaSignature,
+            auth: settings.auth,
             group: Group::Modp2048,
             lifetime: Lifetime { time: settings.phase1_life, kilobytes: None },
         }],
         ..Remote::default()
     }
 }
+
+/// The keys of both nodes: each finds the other's by its address or by its name.
+const PSK_FILE: &[u8] =
+    b"192.0.2.1 of both nodes\n192.0.2.2 of both nodes\nnode1.example of both nodes\nnode2.example of both nodes\n";
 
 /// The configuration of a node.
 pub fn config(name: u8, settings: &Settings) -> Config {
@@ -129,6 +139,7 @@ pub fn config(name: u8, settings: &Settings) -> Config {
             integrity: vec![Some(Hash::Sha256)],
             remote_id: 0,
         }],
+        psks: policy::psk::parse("psk.txt", PSK_FILE).table,
         ..Config::default()
     }
 }

@@ -240,9 +240,9 @@ fn session(name: &str) -> Session {
     let (ni, nr) = (octets(vector, "ni"), octets(vector, "nr"));
     let gxy = secret(vector, "g_xy");
     // The keys of the recorded pre-shared sessions are not known: those are played with another.
-    let psk = name.starts_with("psk").then(|| Secret::new(b"known to this test".to_vec()));
-    let skeyids = match &psk {
-        Some(psk) => derive_psk(hash, psk, &ni, &nr, &gxy, cookies.0, cookies.1),
+    let psk = name.starts_with("psk").then_some("known-to-this-test");
+    let skeyids = match psk {
+        Some(psk) => derive_psk(hash, &Secret::new(psk.into()), &ni, &nr, &gxy, cookies.0, cookies.1),
         None => derive_signature(hash, &ni, &nr, &gxy, cookies.0, cookies.1),
     };
     let recorded = Skeyids {
@@ -255,12 +255,41 @@ fn session(name: &str) -> Session {
     let replay = Replay::run(&packets(vector), &keys);
     Session {
         name: name.to_owned(),
+        addresses: [[10, 0, 0, 1], [10, 0, 0, 2]],
         cookies,
         hash,
         cipher,
+        psk,
         skeyids,
         gxy,
         quick_gxy: secret(vector, "qm_gxy"),
+        messages: Session::messages(replay),
+    }
+}
+
+/// A session of `psk-mainmode-quick.json`, whose key is known.
+fn session_with_its_own_key(vector: &Value) -> Session {
+    let hash = named_hash(vector["hash"].as_str().unwrap());
+    let cipher = named_cipher(vector["cipher"].as_str().unwrap(), vector["key_bytes"].as_u64().unwrap());
+    let key = secret(vector, "psk");
+    let psk = "made-for-a-test-vector";
+    assert_eq!(key.expose(), psk.as_bytes());
+    let cookies = recording::cookies(vector);
+    let (ni, nr) = (octets(vector, "ni_b"), octets(vector, "nr_b"));
+    let gxy = secret(vector, "g_xy");
+    let skeyids = derive_psk(hash, &key, &ni, &nr, &gxy, cookies.0, cookies.1);
+    let keys = phase1(hash, cipher, &skeyids, [&octets(vector, "g_xi"), &octets(vector, "g_xr")]);
+    let replay = Replay::run(&packets(vector), &keys);
+    Session {
+        name: vector["name"].as_str().unwrap().to_owned(),
+        addresses: [[10, 99, 1, 1], [10, 99, 1, 2]],
+        cookies,
+        hash,
+        cipher,
+        psk: Some(psk),
+        skeyids,
+        gxy,
+        quick_gxy: secret(&vector["qm"], "pfs_g_xy"),
         messages: Session::messages(replay),
     }
 }
@@ -301,6 +330,17 @@ fn assert_first_child(session: &Session, outcome: &Outcome) {
 #[test]
 fn rsa_main_mode_session_as_either_side() {
     as_either_side(&session("rsa-main-modp2048-sha256"));
+}
+
+#[test]
+fn psk_main_mode_sessions_as_either_side() {
+    for name in ["psk-main-modp1024-sha1-nopfs", "psk-main-3des-modp1536"] {
+        as_either_side(&session(name));
+    }
+    let vectors = load("psk-mainmode-quick.json");
+    for number in [0, 3] {
+        as_either_side(&session_with_its_own_key(&vectors[number]));
+    }
 }
 
 /// HASH_I and HASH_R, or the RSA signatures over them.

@@ -9,6 +9,8 @@ pub mod peer;
 pub mod play;
 pub mod provider;
 
+use std::net::IpAddr;
+
 use ike::crypto::hash::Transcript;
 use ike::crypto::skeyid::Skeyids;
 use ike::wire::header::Cookie;
@@ -24,9 +26,13 @@ use crate::replay::{Message, Replay};
 /// What a recording is told apart by beyond its messages.
 pub struct Session {
     pub name: String,
+    /// Initiator's and responder's address.
+    pub addresses: [[u8; 4]; 2],
     pub cookies: (Cookie, Cookie),
     pub hash: Hash,
     pub cipher: SizedCipher,
+    /// The pre-shared key, where there is one.
+    pub psk: Option<&'static str>,
     pub skeyids: Skeyids,
     /// Shared secrets of phase 1 and of the first quick mode (empty without PFS).
     pub gxy: Secret,
@@ -58,6 +64,12 @@ impl Side {
 }
 
 impl Session {
+    /// The address of a side.
+    pub fn address(&self, side: Side) -> IpAddr {
+        let [initiator, responder] = self.addresses;
+        IpAddr::from(if side == Side::Initiator { initiator } else { responder })
+    }
+
     /// The messages of a recording in order.
     pub fn messages(replay: Replay) -> Vec<Message> {
         let Replay { mut phase1, protected, .. } = replay;
@@ -123,6 +135,13 @@ impl Session {
     /// Are the first messages of aggressive mode?
     pub fn is_aggressive(&self) -> bool {
         self.messages[0].header.exchange == ExchangeType::AGGRESSIVE
+    }
+
+    /// Does the initiator's proof come with INITIAL-CONTACT?
+    pub fn tells_initial_contact(&self) -> bool {
+        self.messages
+            .iter()
+            .any(|message| message.header.message_id == 0 && message.body_of(PayloadType::NOTIFY).is_some())
     }
 
     /// Quick mode's transform, taken apart.

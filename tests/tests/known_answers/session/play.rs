@@ -1,7 +1,7 @@
 //! Plays a session with our endpoint as one side and compares every message it sends with the recorded one.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -66,14 +66,6 @@ pub struct Play<'a> {
     repeats: usize,
 }
 
-fn address(side: Side) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 0, if side == Side::Initiator { 1 } else { 2 }))
-}
-
-fn socket(side: Side) -> SocketAddr {
-    SocketAddr::new(address(side), 500)
-}
-
 fn config(session: &Session, ours: Side) -> Config {
     let QuickSuite { cipher, integrity, group, life, .. } = session.quick_suite();
     let mode = if session.is_aggressive() { ExchangeMode::Aggressive } else { ExchangeMode::Main };
@@ -81,6 +73,7 @@ fn config(session: &Session, ours: Side) -> Config {
         exchange_modes: vec![mode],
         nonce_size: NONCE,
         send_cr: false,
+        initial_contact: session.tells_initial_contact(),
         proposal_check: ProposalCheck::Exact,
         proposals: vec![Phase1Proposal {
             cipher: session.cipher,
@@ -98,7 +91,9 @@ fn config(session: &Session, ours: Side) -> Config {
         subject: Vec::new(),
         issuers: Vec::new(),
     });
+    let keys = session.psk.map(|psk| format!("* {psk}\n{} {psk}\n", session.address(ours.other()))).unwrap_or_default();
     Config {
+        psks: policy::psk::parse("psk.txt", keys.as_bytes()).table,
         remotes: vec![Arc::new(RemoteConfig {
             id: RemoteId(0),
             remote,
@@ -266,6 +261,7 @@ impl<'a> Play<'a> {
     }
 
     fn deliver(&mut self, octets: Vec<u8>) {
+        let socket = |side| SocketAddr::new(self.session.address(side), 500);
         self.handle(Input::Datagram { local: socket(self.ours), peer: socket(self.ours.other()), octets });
         // Other makes get a grace before the outbound SA.
         self.pass(self.now + Duration::from_millis(60));
@@ -333,7 +329,7 @@ impl<'a> Play<'a> {
                 self.pass(self.now + Duration::from_secs(5));
                 if self.sent.is_empty() && !self.down {
                     self.down = true;
-                    self.handle(Input::Command(Command::Down { peer: address(self.ours.other()) }));
+                    self.handle(Input::Command(Command::Down { peer: self.session.address(self.ours.other()) }));
                 }
             }
             _ => {}
@@ -347,8 +343,8 @@ impl<'a> Play<'a> {
             flow: ids[0],
             policy: ids[0],
             policy_index: 1,
-            local: address(Side::Initiator),
-            peer: address(Side::Responder),
+            local: self.session.address(Side::Initiator),
+            peer: self.session.address(Side::Responder),
             protocol: Protocol::Esp,
             mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
             reqid: ReqId(0),
