@@ -24,6 +24,7 @@ const NEEDS: [Need; 13] = [
     Need { package: "charon-systemd", file: "sbin/charon-systemd" },
     Need { package: "strongswan-swanctl", file: "sbin/swanctl" },
     Need { package: "libstrongswan-standard-plugins", file: "lib/ipsec/plugins/libstrongswan-openssl.so" },
+    Need { package: "libcharon-extauth-plugins", file: "lib/ipsec/plugins/libstrongswan-xauth-generic.so" },
     Need { package: "libssl-dev", file: "include/openssl/ssl.h" },
     Need { package: "pkg-config", file: "bin/pkg-config" },
     Need { package: "gcc", file: "bin/cc" },

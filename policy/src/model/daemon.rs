@@ -1,6 +1,7 @@
 //! The whole of a racoon.conf, resolved.
 
 use super::addr::AddrPort;
+use super::mode_config::ModeConfig;
 use super::remote::{Remote, Timers};
 use super::sainfo::Sainfo;
 
@@ -63,6 +64,8 @@ pub struct DaemonConfig {
     pub log: LogLevel,
     /// `timer`.
     pub timers: Timers,
+    /// `mode_cfg`: what clients of ISAKMP mode config are given; `None` gives nothing.
+    pub mode_cfg: Option<ModeConfig>,
     /// `remote` blocks in file order.
     pub remotes: Vec<Remote>,
     /// `sainfo` blocks, most specific first, file order within equal.

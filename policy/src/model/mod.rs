@@ -8,6 +8,7 @@ pub mod algorithm;
 pub mod daemon;
 pub mod identity;
 pub mod lifetime;
+pub mod mode_config;
 pub mod proposal;
 pub mod protocol_name;
 pub mod remote;

@@ -81,6 +81,40 @@ pub enum GeneratePolicy {
     Unique,
 }
 
+/// When a hook script runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HookEvent {
+    /// `phase1_up`: the ISAKMP SA is up, logged in and configured.
+    Up,
+    /// `phase1_down`: it is gone, and none took its place.
+    Down,
+    /// `phase1_dead`: dead peer detection has given the peer up.
+    Dead,
+}
+
+impl HookEvent {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::Up, Self::Down, Self::Dead];
+
+    /// racoon's word: in the configuration, and as the script's argument.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "phase1_up",
+            Self::Down => "phase1_down",
+            Self::Dead => "phase1_dead",
+        }
+    }
+}
+
+/// `script`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookScript {
+    /// When it runs.
+    pub event: HookEvent,
+    /// Its file, already joined with `path script`.
+    pub path: String,
+}
+
 /// Dead peer detection (RFC 3706).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpd {
@@ -155,6 +189,10 @@ pub struct Remote {
     pub support_proxy: bool,
     /// As client: ask for a configuration after phase 1 (ISAKMP mode config).
     pub mode_cfg: bool,
+    /// As server: give the peer its configuration without being asked (`mode_cfg push`, not known to racoon).
+    pub mode_cfg_push: bool,
+    /// `script`, one of each event at most.
+    pub scripts: Vec<HookScript>,
     /// Our XAuth user name, as client.
     pub xauth_login: Option<String>,
     /// Truncate HMAC-SHA2-256 to 96 bits in ESP, for peers that do (racoon on Linux).
@@ -191,6 +229,8 @@ impl Default for Remote {
             generate_policy: GeneratePolicy::default(),
             support_proxy: false,
             mode_cfg: false,
+            mode_cfg_push: false,
+            scripts: Vec::new(),
             xauth_login: None,
             sha256_96: false,
         }

@@ -8,6 +8,7 @@ use crate::model::algorithm::{Hash, SizedCipher};
 use crate::model::daemon::{DaemonConfig, Listen, LogLevel};
 use crate::model::identity::{ConfiguredId, Identity, MyIdentifier, PeersIdentifier};
 use crate::model::lifetime::Lifetime;
+use crate::model::mode_config::{AuthSource, ModeConfig, SplitKind};
 use crate::model::proposal::{Phase1Proposal, ProposalCheck};
 use crate::model::remote::{
     ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
@@ -35,6 +36,9 @@ impl Display for Printed<'_> {
         writeln!(f, "log {};", log_level(config.log))?;
         listen(f, &config.listen)?;
         timers(f, &config.timers)?;
+        if let Some(block) = &config.mode_cfg {
+            mode_cfg(f, block)?;
+        }
         for entry in &config.remotes {
             remote(f, entry)?;
         }
@@ -103,6 +107,51 @@ fn timers(f: &mut Formatter<'_>, timers: &Timers) -> fmt::Result {
     writeln!(f, "}}")
 }
 
+fn mode_cfg(f: &mut Formatter<'_>, block: &ModeConfig) -> fmt::Result {
+    writeln!(f, "mode_cfg {{")?;
+    if let Some(pool) = block.pool {
+        writeln!(f, "\tnetwork4 {};\n\tpool_size {};", pool.first, pool.size)?;
+    }
+    if let Some(mask) = block.netmask4 {
+        writeln!(f, "\tnetmask4 {mask};")?;
+    }
+    for (name, servers) in [("dns4", &block.dns4), ("wins4", &block.wins4)] {
+        if !servers.is_empty() {
+            writeln!(f, "\t{name} {};", listed(servers))?;
+        }
+    }
+    if let Some((kind, nets)) = &block.split_network {
+        let kind = match kind {
+            SplitKind::Include => "include",
+            SplitKind::LocalLan => "local_lan",
+        };
+        writeln!(f, "\tsplit_network {kind} {};", listed(nets))?;
+    }
+    for (name, words) in [("split_dns", &block.split_dns), ("auth_groups", &block.auth_groups)] {
+        if !words.is_empty() {
+            let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            writeln!(f, "\t{name} {};", quoted.join(", "))?;
+        }
+    }
+    if let Some(domain) = &block.default_domain {
+        writeln!(f, "\tdefault_domain \"{domain}\";")?;
+    }
+    match &block.auth_source {
+        AuthSource::System => writeln!(f, "\tauth_source system;")?,
+        AuthSource::Pam => writeln!(f, "\tauth_source pam;")?,
+        AuthSource::File(file) => writeln!(f, "\tauth_source file \"{file}\";")?,
+    }
+    writeln!(f, "\tpfs_group {};", block.pfs_group.unwrap_or(0))?;
+    writeln!(f, "\tsave_passwd {};", on_off(block.save_password))?;
+    writeln!(f, "\tauth_throttle {};", block.auth_throttle.as_secs())?;
+    writeln!(f, "\tbanner \"{}\";", block.banner.as_deref().unwrap_or_default())?;
+    writeln!(f, "}}")
+}
+
+fn listed<T: Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
     match &remote.selector {
         // A name differs from what its block is for only where it was given in quotes.
@@ -140,11 +189,14 @@ fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
         ("initial_contact", remote.initial_contact),
         ("sha256_96", remote.sha256_96),
         ("support_proxy", remote.support_proxy),
-        ("mode_cfg", remote.mode_cfg),
-        ("dpd", remote.dpd.offered),
     ];
     for (name, on) in switches {
         writeln!(f, "\t{name} {};", on_off(on))?;
+    }
+    let mode_cfg = if remote.mode_cfg_push { "push" } else { on_off(remote.mode_cfg) };
+    writeln!(f, "\tmode_cfg {mode_cfg};\n\tdpd {};", on_off(remote.dpd.offered))?;
+    for script in &remote.scripts {
+        writeln!(f, "\tscript \"{}\" {};", script.path, script.event.name())?;
     }
     writeln!(f, "\tnonce_size {};", remote.nonce_size)?;
     writeln!(f, "\tproposal_check {};", proposal_check(remote.proposal_check))?;

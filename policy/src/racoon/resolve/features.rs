@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::Resolver;
-use crate::model::remote::{GeneratePolicy, IkeFrag, NatTraversal, Remote};
+use crate::diagnostic::Diagnostic;
+use crate::model::remote::{GeneratePolicy, HookEvent, HookScript, IkeFrag, NatTraversal, Remote};
 use crate::racoon::args::Args;
+use crate::racoon::include::join;
 
 impl Resolver<'_> {
     /// Getting through: `nat_traversal`, `ike_frag`, `dpd…`.
@@ -37,7 +39,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Road warriors, from either end: `generate_policy`, `support_proxy`, `mode_cfg`, `xauth_login`.
+    /// Road warriors, from either end: `generate_policy`, `support_proxy`, `mode_cfg`, `xauth_login`, `script`.
     pub(super) fn road_warrior_directive(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
         match args.name() {
             "generate_policy" => {
@@ -52,7 +54,14 @@ impl Resolver<'_> {
                 }
             }
             "support_proxy" => self.set_switch(&mut remote.support_proxy, args),
-            "mode_cfg" => self.set_switch(&mut remote.mode_cfg, args),
+            "mode_cfg" => {
+                const VALUES: &[(&str, (bool, bool))] =
+                    &[("on", (true, false)), ("off", (false, false)), ("push", (false, true))];
+                if let Some(value) = args.choice(VALUES, self.diagnostics) {
+                    (remote.mode_cfg, remote.mode_cfg_push) = value;
+                }
+            }
+            "script" => self.script(remote, args),
             "xauth_login" => {
                 if let Some(user) = args.string("a user name in quotes", self.diagnostics) {
                     remote.xauth_login = Some(user.text.clone());
@@ -60,6 +69,29 @@ impl Resolver<'_> {
             }
             _ => {}
         }
+    }
+
+    /// script := STRING ( `phase1_up` | `phase1_down` | `phase1_dead` )
+    fn script(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
+        let Some(file) = args.string("a script's file name in quotes", self.diagnostics) else { return };
+        let events = HookEvent::ALL.map(|event| (event.name(), event));
+        let Some(event) = args.choice(&events, self.diagnostics) else { return };
+        let path = match &self.config.script_dir {
+            _ if file.text.starts_with('/') => file.text.clone(),
+            Some(directory) => join(directory, &file.text),
+            None => {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        file.span,
+                        format!("\"{}\" is relative, and no `path script` stands above", file.text),
+                    )
+                    .hint("write `path script \"DIRECTORY\";` in front of the block, or an absolute name"),
+                );
+                return;
+            }
+        };
+        remote.scripts.retain(|script| script.event != event);
+        remote.scripts.push(HookScript { event, path });
     }
 
     fn set_seconds(&mut self, target: &mut Duration, args: &mut Args<'_>) {

@@ -30,9 +30,8 @@ const KNOWN: &[&str] = &[
 /// Statements that need a feature xfrmd lacks.
 const NOT_YET: Reasons = &[
     ("privsep", "xfrmd runs as one process"),
-    ("radiuscfg", "there is no XAuth"),
-    ("ldapcfg", "there is no XAuth"),
-    ("mode_cfg", "there is no mode config"),
+    ("radiuscfg", "no RADIUS server is asked for passwords; `mode_cfg { auth_source pam; }` with pam_radius_auth does"),
+    ("ldapcfg", "no LDAP server is asked for passwords; `mode_cfg { auth_source pam; }` with pam_ldap or pam_sss does"),
 ];
 
 /// Statements racoon itself has given up.
@@ -74,6 +73,7 @@ impl Resolver<'_> {
                 self.no_effect(args, "GSS-API authentication is not offered");
                 args.choice(&[("latin1", ()), ("utf-16le", ())], self.diagnostics);
             }
+            "mode_cfg" => self.mode_cfg(args),
             "remote" => self.remote(args),
             "sainfo" => self.sainfo(args),
             _ => self.other_global(args),
@@ -112,10 +112,7 @@ impl Resolver<'_> {
         match kind {
             "pre_shared_key" => self.config.psk_file = Some(path),
             "certificate" => self.config.certificate_dir = Some(path),
-            "script" => {
-                self.diagnostics.warning(args.name_span(), "`path script` has no effect: hook scripts are not run yet");
-                self.config.script_dir = Some(path);
-            }
+            "script" => self.config.script_dir = Some(path),
             "pidfile" if path.starts_with('/') => self.config.pid_file = Some(path),
             // As racoon: below LOCALSTATEDIR/run.
             "pidfile" => self.config.pid_file = Some(join("/var/run", &path)),

@@ -8,7 +8,7 @@ use super::super::args::Args;
 use super::super::ast::Statement;
 use super::super::token::TokenKind;
 use super::proposal::ProposalDraft;
-use super::{Reasons, Resolver, Seen, reason};
+use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
 use crate::model::addr::AddrPort;
 use crate::model::identity::MyIdentifier;
@@ -61,9 +61,6 @@ const KNOWN: &[&str] = &[
 const SINGLE: &[&str] = &["certificate_type", "ca_type", "peers_certfile", "remote_address"];
 /// Directives that add up.
 const REPEATABLE: &[&str] = &["peers_identifier", "proposal", "script"];
-
-/// Directives that need a feature xfrmd lacks.
-const NOT_YET: Reasons = &[("script", "hook scripts are not run")];
 
 /// Whom a block is for, as `inherit` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -266,10 +263,6 @@ impl Resolver<'_> {
         let name = args.name();
         if !KNOWN.contains(&name) {
             self.unknown_in_remote(args);
-            return;
-        }
-        if let Some(why) = reason(NOT_YET, name) {
-            self.not_supported_yet(args, why);
             return;
         }
         let first_proposal = name == "proposal" && !seen.has("proposal");
