@@ -6,6 +6,7 @@
 pub mod deny_list;
 pub mod issuer;
 pub mod journal;
+pub mod keylime;
 pub mod revoke;
 pub mod serial;
 pub mod stamp;

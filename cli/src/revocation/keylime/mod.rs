@@ -1,0 +1,3 @@
+//! Keylime's revocation notices: what a verifier sends when a machine fails attestation.
+
+pub mod message;
