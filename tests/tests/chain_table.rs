@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use cli::pki::judge::{Judge, JudgeSettings, StaleCrl};
+use cli::pki::judge::Judge;
 use cli::revocation::deny_list::{DeniedIssuer, DenyEntry, DenyList};
 use cli::revocation::issuer;
 use ike::config::{RemoteConfig, RemoteId};
@@ -19,7 +19,7 @@ use ike::event::{JudgeRequest, PeerCertificate, Rejection};
 use maker::{Crl, DAY, Made, Maker, NOW, ca, leaf, rsa};
 use openssl::hash::MessageDigest;
 use policy::model::identity::Identity;
-use policy::model::remote::Remote;
+use policy::model::remote::{CrlStrictness, Remote};
 use tempfile::TempDir;
 
 /// One peer against one configuration.
@@ -28,7 +28,6 @@ struct Case {
     sent: Vec<Vec<u8>>,
     identity: Identity,
     remote: Remote,
-    settings: JudgeSettings,
     denied: Vec<DenyEntry>,
 }
 
@@ -44,7 +43,6 @@ impl Case {
             sent: vec![leaf.der()],
             folder,
             remote,
-            settings: JudgeSettings::default(),
             denied: Vec::new(),
         }
     }
@@ -110,7 +108,7 @@ impl Case {
         for entry in &self.denied {
             list.add(entry.clone()).unwrap();
         }
-        Judge::with_settings(Some(self.folder.path()), Arc::new(Mutex::new(list)), self.settings)
+        Judge::of_directory(Some(self.folder.path()), Arc::new(Mutex::new(list)))
     }
 
     fn verdict(&self) -> Result<Arc<PeerCertificate>, Rejection> {
@@ -332,8 +330,18 @@ fn keylime() {
     crl.next_update = NOW - 1;
     let mut case = Case::new(&root, &agent).crl(0, &crl);
     case.refused(Invalid, "CRL has expired(12) at depth:0 SubjectName:/CN=d432fbb3-d2f1-4a97-9ef7-75bd81c00000");
-    case.settings.stale_crl = StaleCrl::Warn;
+    case.remote.crl = CrlStrictness::Lax;
     assert!(case.accepted().warnings[0].starts_with("CRL has expired(12) at depth:0"));
+    case.remote.crl = CrlStrictness::Strict;
+    case.refused(Invalid, "CRL has expired(12) at depth:0 SubjectName:/CN=d432fbb3-d2f1-4a97-9ef7-75bd81c00000");
+    let mut without = Case::new(&root, &agent);
+    assert!(without.accepted().warnings[0].starts_with("unable to get certificate CRL(3)"));
+    without.remote.crl = CrlStrictness::Strict;
+    without.refused(
+        Invalid,
+        "unable to get certificate CRL(3) at depth:0 SubjectName:/CN=d432fbb3-d2f1-4a97-9ef7-75bd81c00000",
+    );
+    case.remote.crl = CrlStrictness::Lax;
     let reason = "certificate revoked(23) at depth:0 SubjectName:/CN=d432fbb3-d2f1-4a97-9ef7-75bd81c00000";
     crl.revoked = vec![vec![2]];
     case.crl(0, &crl).refused(RevokedByCrl, reason);

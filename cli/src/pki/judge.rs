@@ -12,6 +12,7 @@ use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkcs7::Pkcs7;
 use openssl::x509::{X509, X509Ref};
 use policy::model::identity::Identity;
+use policy::model::remote::CrlStrictness;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -28,30 +29,12 @@ const MAX_CERTIFICATES: usize = 64;
 /// Octets of certificates a peer may send in all.
 const MAX_OCTETS: usize = 64 * 1024;
 
-/// What to do with a CRL whose nextUpdate has passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StaleCrl {
-    /// Refuse every certificate it is for, as racoon did.
-    #[default]
-    Refuse,
-    /// Warn; what it lists stays revoked.
-    Warn,
-}
-
-/// Switches of the judge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JudgeSettings {
-    /// Treatment of stale CRLs.
-    pub stale_crl: StaleCrl,
-}
-
 /// Judges certificates for one configuration. May be asked from several threads at once; a question takes in the order
 /// of a millisecond the first time.
 #[derive(Debug)]
 pub struct Judge {
     trust: TrustFiles,
     deny_list: SharedDenyList,
-    settings: JudgeSettings,
     verdicts: Verdicts,
 }
 
@@ -71,13 +54,13 @@ struct Notes {
 }
 
 impl Judge {
-    pub(super) fn new(trust: TrustFiles, deny_list: SharedDenyList, settings: JudgeSettings) -> Self {
-        Self { trust, deny_list, settings, verdicts: Verdicts::default() }
+    pub(super) fn new(trust: TrustFiles, deny_list: SharedDenyList) -> Self {
+        Self { trust, deny_list, verdicts: Verdicts::default() }
     }
 
     /// A judge for certificates below `certificate_dir` (`path certificate`): what `remotes::load` builds.
-    pub fn with_settings(certificate_dir: Option<&Path>, deny_list: SharedDenyList, settings: JudgeSettings) -> Self {
-        Self::new(TrustFiles::new(certificate_dir.map(Path::to_owned)), deny_list, settings)
+    pub fn of_directory(certificate_dir: Option<&Path>, deny_list: SharedDenyList) -> Self {
+        Self::new(TrustFiles::new(certificate_dir.map(Path::to_owned)), deny_list)
     }
 
     /// Judges a peer's certificate.
@@ -217,7 +200,7 @@ impl Judge {
         let hashes = issuer_hashes(presented, anchors);
         let crls = self.trust.crls(&hashes, &mut notes.consulted, &mut notes.warnings);
         let trusted = anchors.iter().map(|anchor| anchor.certificate.clone());
-        let tolerate = tolerated(presented.source, self.settings.stale_crl);
+        let tolerate = tolerated(presented.source, remote.crl);
         let Outcome { tolerated, fatal, chain } =
             verify::verify(leaf, &presented.others, trusted, &crls, request.wall, tolerate)
                 .map_err(|error| reject(RejectionKind::Invalid, format!("OpenSSL: {error}")))?;
@@ -376,12 +359,14 @@ fn ids_of(chain: &[X509]) -> Result<Vec<CertificateId>, Rejection> {
         .collect()
 }
 
-fn tolerated(source: Source, stale: StaleCrl) -> fn(i32) -> bool {
-    match (source, stale) {
-        (Source::Received, StaleCrl::Refuse) => |code| code == code::NO_CRL,
-        (Source::Received, StaleCrl::Warn) => |code| [code::NO_CRL, code::CRL_EXPIRED].contains(&code),
-        (Source::Pinned, StaleCrl::Refuse) => |code| code::PINNED.contains(&code),
-        (Source::Pinned, StaleCrl::Warn) => |code| code == code::CRL_EXPIRED || code::PINNED.contains(&code),
+fn tolerated(source: Source, crl: CrlStrictness) -> fn(i32) -> bool {
+    match (source, crl) {
+        (Source::Received, CrlStrictness::Racoon) => |code| code == code::NO_CRL,
+        (Source::Received, CrlStrictness::Lax) => |code| [code::NO_CRL, code::CRL_EXPIRED].contains(&code),
+        (Source::Received, CrlStrictness::Strict) => |_| false,
+        (Source::Pinned, CrlStrictness::Racoon) => |code| code::PINNED.contains(&code),
+        (Source::Pinned, CrlStrictness::Lax) => |code| code == code::CRL_EXPIRED || code::PINNED.contains(&code),
+        (Source::Pinned, CrlStrictness::Strict) => |code| code != code::NO_CRL && code::PINNED.contains(&code),
     }
 }
 

@@ -11,7 +11,7 @@ use policy::model::remote::Remote;
 use policy::psk::{self, PskTable};
 
 use super::credential::KeyRing;
-use super::judge::{Judge, JudgeSettings};
+use super::judge::Judge;
 use super::load::{self, LoadError};
 use super::trust::TrustFiles;
 use crate::revocation::deny_list::SharedDenyList;
@@ -52,7 +52,7 @@ pub fn load(daemon: &DaemonConfig, deny_list: SharedDenyList) -> Result<Loaded, 
     Ok(Loaded {
         config: Arc::new(config),
         keys: Arc::new(keys),
-        judge: Arc::new(Judge::new(trust, deny_list, JudgeSettings::default())),
+        judge: Arc::new(Judge::new(trust, deny_list)),
         warnings,
     })
 }

@@ -61,7 +61,7 @@ impl Verdicts {
         };
         part(format!("{:?}", request.identity).as_bytes());
         part(format!("{:?} {:?}", remote.ca_file, remote.peers_certfile).as_bytes());
-        part(&[u8::from(remote.verify_cert), u8::from(remote.verify_identifier)]);
+        part(&[u8::from(remote.verify_cert), u8::from(remote.verify_identifier), remote.crl as u8]);
         part(&(request.certificates.len() as u64).to_be_bytes());
         for certificate in request.certificates.iter().chain(&request.pkcs7) {
             part(certificate);

@@ -44,6 +44,8 @@ remote anonymous {
 	my_identifier asn1dn;
 	peers_identifier asn1dn;
 	verify_cert on;
+	# keylime's CRLs are stale from the moment they are made; what they list is refused all the same.
+	crl lax;
 	ca_type x509 "cacert.crt";
 	certificate_type x509 "mycert.crt" "mykey.pem";
 	proposal {

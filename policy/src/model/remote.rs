@@ -115,6 +115,19 @@ pub struct HookScript {
     pub path: String,
 }
 
+/// `crl`, an extension: what a CRL that is missing, or whose nextUpdate has passed, does to a certificate. What a CRL
+/// lists is revoked in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CrlStrictness {
+    /// As racoon: missing warns, stale refuses.
+    #[default]
+    Racoon,
+    /// Both warn. keylime's CRLs are born stale.
+    Lax,
+    /// Both refuse.
+    Strict,
+}
+
 /// Dead peer detection (RFC 3706).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpd {
@@ -157,6 +170,8 @@ pub struct Remote {
     pub peers_certfile: Option<String>,
     /// Is the peer's certificate judged?
     pub verify_cert: bool,
+    /// How much a CRL is insisted on.
+    pub crl: CrlStrictness,
     /// Do we send our certificate?
     pub send_cert: bool,
     /// Do we send certificate requests?
@@ -213,6 +228,7 @@ impl Default for Remote {
             ca_file: None,
             peers_certfile: None,
             verify_cert: true,
+            crl: CrlStrictness::default(),
             send_cert: true,
             send_cr: true,
             match_empty_cr: false,

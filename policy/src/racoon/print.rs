@@ -11,7 +11,7 @@ use crate::model::lifetime::Lifetime;
 use crate::model::mode_config::{AuthSource, ModeConfig, SplitKind};
 use crate::model::proposal::{Phase1Proposal, ProposalCheck};
 use crate::model::remote::{
-    ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
+    CrlStrictness, ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
 };
 use crate::model::sainfo::{Sainfo, SainfoId};
 
@@ -199,6 +199,7 @@ fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
         writeln!(f, "\tscript \"{}\" {};", script.path, script.event.name())?;
     }
     writeln!(f, "\tnonce_size {};", remote.nonce_size)?;
+    writeln!(f, "\tcrl {};", crl(remote.crl))?;
     writeln!(f, "\tproposal_check {};", proposal_check(remote.proposal_check))?;
     writeln!(f, "\trekey {};", rekey(remote.rekey))?;
     writeln!(f, "\tph1id {};", remote.ph1id)?;
@@ -230,6 +231,14 @@ fn proposal_check(check: ProposalCheck) -> &'static str {
         ProposalCheck::Strict => "strict",
         ProposalCheck::Claim => "claim",
         ProposalCheck::Exact => "exact",
+    }
+}
+
+fn crl(value: CrlStrictness) -> &'static str {
+    match value {
+        CrlStrictness::Racoon => "racoon",
+        CrlStrictness::Lax => "lax",
+        CrlStrictness::Strict => "strict",
     }
 }
 

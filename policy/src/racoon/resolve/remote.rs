@@ -14,7 +14,7 @@ use crate::model::addr::AddrPort;
 use crate::model::identity::MyIdentifier;
 use crate::model::lifetime::DEFAULT_LIFETIME;
 use crate::model::proposal::ProposalCheck;
-use crate::model::remote::{CertificateFiles, ExchangeMode, Rekey, Remote, RemoteSelector};
+use crate::model::remote::{CertificateFiles, CrlStrictness, ExchangeMode, Rekey, Remote, RemoteSelector};
 use crate::span::Span;
 
 /// Every directive of a `remote` block.
@@ -30,6 +30,7 @@ const KNOWN: &[&str] = &[
     "ca_type",
     "peers_certfile",
     "verify_cert",
+    "crl",
     "send_cert",
     "send_cr",
     "match_empty_cr",
@@ -347,6 +348,16 @@ impl Resolver<'_> {
             }
             "peers_certfile" => self.peers_certfile(remote, args),
             "verify_cert" => self.set_switch(&mut remote.verify_cert, args),
+            "crl" => {
+                const VALUES: &[(&str, CrlStrictness)] = &[
+                    ("racoon", CrlStrictness::Racoon),
+                    ("lax", CrlStrictness::Lax),
+                    ("strict", CrlStrictness::Strict),
+                ];
+                if let Some(crl) = args.choice(VALUES, self.diagnostics) {
+                    remote.crl = crl;
+                }
+            }
             "send_cert" => self.set_switch(&mut remote.send_cert, args),
             "send_cr" => self.set_switch(&mut remote.send_cr, args),
             "match_empty_cr" => self.set_switch(&mut remote.match_empty_cr, args),
