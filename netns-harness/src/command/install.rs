@@ -15,7 +15,7 @@ struct Need {
 }
 
 /// Needed whatever the kernel.
-const NEEDS: [Need; 14] = [
+const NEEDS: &[Need] = &[
     Need { package: "iproute2", file: "bin/ip" },
     Need { package: "iputils-ping", file: "bin/ping" },
     Need { package: "util-linux", file: "bin/nsenter" },
