@@ -28,7 +28,8 @@ pub struct RawPayload<'a> {
 /// What may follow the last payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
-    /// Nothing: a message in clear.
+    /// Nothing but zeros up to the next multiple of four octets: a message in clear. RFC 2408 §3 wants messages aligned,
+    /// and libreswan aligns them all unless told `ikepad=no`.
     Exact,
     /// The padding of the cipher, any octets (RFC 2409 appendix B).
     Padding,
@@ -38,7 +39,7 @@ pub enum Tail {
 ///
 /// # Errors
 /// [`WireError`] for a payload that is shorter than its header or longer than what is left, an unknown type below the
-/// private range, more than [`MAX_PAYLOADS`] payloads, or octets behind the last one under [`Tail::Exact`].
+/// private range, more than [`MAX_PAYLOADS`] payloads, or octets behind the last one that [`Tail::Exact`] does not allow.
 pub fn decode_chain(first: PayloadType, octets: &[u8], tail: Tail) -> Result<Vec<RawPayload<'_>>, WireError> {
     let mut reader = Reader::new(octets);
     let mut payloads = Vec::new();
@@ -56,7 +57,13 @@ pub fn decode_chain(first: PayloadType, octets: &[u8], tail: Tail) -> Result<Vec
         kind = PayloadType(next);
     }
     match tail {
-        Tail::Exact => reader.finish("the payload chain")?,
+        Tail::Exact => {
+            let aligned = reader.offset().next_multiple_of(4) - reader.offset();
+            let mut tail = reader.clone();
+            if reader.left() != aligned || tail.take(aligned, "padding")?.iter().any(|octet| *octet != 0) {
+                reader.finish("the payload chain")?;
+            }
+        }
         Tail::Padding => {}
     }
     Ok(payloads)
@@ -124,6 +131,21 @@ mod tests {
         assert_eq!(decode_chain(PayloadType::HASH, &octets, Tail::Padding).unwrap().len(), 3);
         let refused = decode_chain(PayloadType::HASH, &octets, Tail::Exact);
         assert_eq!(refused, Err(WireError::Trailing { what: "the payload chain", offset: 40, octets: 7 }));
+    }
+
+    #[test]
+    fn a_chain_in_clear_may_be_aligned_with_zeros() {
+        let chain = [(PayloadType::VENDOR, vec![7; 5])];
+        let padded = |tail: &[u8]| [encode_chain(&chain), tail.to_vec()].concat();
+        for good in [&[][..], &[0; 3]] {
+            assert_eq!(decode_chain(PayloadType::VENDOR, &padded(good), Tail::Exact).unwrap().len(), 1);
+        }
+        for bad in [&[0; 2][..], &[0, 0, 1], &[0; 4], &[0; 7]] {
+            assert!(matches!(
+                decode_chain(PayloadType::VENDOR, &padded(bad), Tail::Exact),
+                Err(WireError::Trailing { .. })
+            ));
+        }
     }
 
     #[test]
