@@ -116,7 +116,16 @@ impl Endpoint {
     /// Renews a child.
     pub(super) fn rekey_child(&mut self, id: ChildId) {
         let Some(child) = self.children.get(id).filter(|child| !child.replaced) else { return };
-        let wish = ChildWish { what: child.key, policy_index: None, replaces: Some(id) };
+        let key = child.key;
+        // The kernel tells of the limit of each SA, the outbound one's up to a second later. By then the successor may
+        // be there and wait for its own outbound SA: a second one would only get in its way (seen with pluto).
+        let waits =
+            |other: &ChildId| self.children.get(*other).is_some_and(|child| !child.replaced && !child.carries());
+        if self.children.by_key(&key).into_iter().any(|other| other > id && waits(&other)) {
+            self.cx.timers.set(Timer::RekeyChild(id), self.cx.now.monotonic + RETRY);
+            return;
+        }
+        let wish = ChildWish { what: key, policy_index: None, replaces: Some(id) };
         self.start_child(wish);
     }
 
