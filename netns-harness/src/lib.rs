@@ -15,6 +15,7 @@ pub mod failure;
 pub mod holder;
 pub mod host;
 pub mod impair;
+pub mod interop;
 pub mod job;
 pub mod kernel;
 pub mod kernel_state;

@@ -107,6 +107,17 @@ pub enum Style {
     Keylime,
 }
 
+/// A name of a certificate's owner beside its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlternativeName {
+    /// A host name.
+    Dns(&'static str),
+    /// A mail address.
+    Mail(&'static str),
+    /// An IPv4 address.
+    Address([u8; 4]),
+}
+
 impl Authority {
     /// A self-signed root.
     ///
@@ -169,6 +180,26 @@ impl Authority {
         Ok(Leaf { pem, key: key_pem, serial, common_name: name.to_owned() })
     }
 
+    /// A certificate with exactly these alternative names.
+    ///
+    /// # Errors
+    /// When a name cannot be written or signing fails.
+    pub fn leaf_named(&self, keys: &mut KeyStore, name: &str, serial: u64, names: &[AlternativeName]) -> Result<Leaf> {
+        let key_pem = keys.take()?;
+        let mut params = leaf_params(name, serial)?;
+        for name in names {
+            params.subject_alt_names.push(match name {
+                AlternativeName::Dns(name) => SanType::DnsName((*name).try_into().during("a DNS name")?),
+                AlternativeName::Mail(name) => SanType::Rfc822Name((*name).try_into().during("a mail address")?),
+                AlternativeName::Address(octets) => SanType::IpAddress((*octets).into()),
+            });
+        }
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let pem = params.signed_by(&key_pair(&key_pem)?, &self.issuer).during("signing a leaf")?.pem();
+        Ok(Leaf { pem, key: key_pem, serial, common_name: name.to_owned() })
+    }
+
     /// A list of revoked serials, valid for years.
     ///
     /// # Errors
@@ -199,10 +230,7 @@ impl Authority {
 /// When signing fails.
 pub fn self_signed(keys: &mut KeyStore, name: &str, serial: u64) -> Result<Leaf> {
     let key_pem = keys.take()?;
-    let mut params = CertificateParams::new(Vec::<String>::new()).during("certificate parameters")?;
-    params.distinguished_name = subject(name);
-    params.serial_number = Some(SerialNumber::from(serial));
-    (params.not_before, params.not_after) = (date_time_ymd(2024, 1, 1), date_time_ymd(2044, 1, 1));
+    let params = leaf_params(name, serial)?;
     let pem = params.self_signed(&key_pair(&key_pem)?).during("self-signing")?.pem();
     Ok(Leaf { pem, key: key_pem, serial, common_name: name.to_owned() })
 }
@@ -233,12 +261,18 @@ fn subject(name: &str) -> DistinguishedName {
     dn
 }
 
-fn authority_params(name: &str, serial: u64, constraints: BasicConstraints) -> Result<CertificateParams> {
+/// A leaf that is valid now.
+fn leaf_params(name: &str, serial: u64) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::<String>::new()).during("certificate parameters")?;
     params.distinguished_name = subject(name);
     params.serial_number = Some(SerialNumber::from(serial));
+    (params.not_before, params.not_after) = (date_time_ymd(2024, 1, 1), date_time_ymd(2044, 1, 1));
+    Ok(params)
+}
+
+fn authority_params(name: &str, serial: u64, constraints: BasicConstraints) -> Result<CertificateParams> {
+    let mut params = leaf_params(name, serial)?;
     params.is_ca = IsCa::Ca(constraints);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = (date_time_ymd(2024, 1, 1), date_time_ymd(2044, 1, 1));
     Ok(params)
 }

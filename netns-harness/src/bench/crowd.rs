@@ -89,6 +89,7 @@ impl Crowd {
         let responder = match kind {
             Kind::Ours => Responder::Ours(start_ours(desk, &pair.alice, credentials)?),
             Kind::Charon => Responder::Charon(start_charon(&pair.alice, &credentials)?),
+            other => return Err(Failure::new(format!("{} is not measured", other.program()))),
         };
         Ok(Self { responder, pair, load: desk.program("ike-load"), papers: folder })
     }

@@ -63,6 +63,7 @@ fn first_esp(desk: &mut Desk, kind: Kind) -> Result<f64> {
         Ok::<Side, Failure>(match kind {
             Kind::Ours => Side::Ours(Ours::start(desk, host, tunnel)?),
             Kind::Charon => Side::Charon(Strongswan::start(host, tunnel)?),
+            other => return Err(Failure::new(format!("{} is not measured", other.program()))),
         })
     };
     let _bob = start(&pair.bob, Tunnel::transport(b, a, papers.credentials(&papers.bob)))?;

@@ -6,6 +6,7 @@ mod demo;
 mod guest;
 mod inside;
 mod install;
+mod interop;
 mod run;
 mod test;
 
@@ -16,7 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::holder;
-use crate::uml::{modules, rootfs};
+use crate::uml::{boot, modules, rootfs};
 
 /// Machines on a desk: try, test and measure xfrmd on a kernel that does ESP.
 #[derive(Parser)]
@@ -46,6 +47,8 @@ enum Command {
         #[arg(long)]
         no_install: bool,
     },
+    /// Write docs/interop.md from the results of the scenarios so far.
+    Interop,
     /// Three hosts, one CA, one revocation: the story with times.
     Demo {
         /// Also write the figures to this file.
@@ -75,6 +78,12 @@ enum Command {
         /// Values below /proc/sys.
         settings: Vec<String>,
     },
+    /// What ends a test kernel's helpers.
+    #[command(hide = true)]
+    Sweep {
+        /// The test kernel's process group.
+        group: i32,
+    },
     /// What the test kernel runs.
     #[command(hide = true)]
     Inside {
@@ -103,9 +112,11 @@ pub fn main() -> ExitCode {
     code(match Arguments::parse().command {
         Command::Guest { command } => guest::guest(command),
         Command::Test { only, list, no_install } => test::test(only.as_deref(), list, no_install),
+        Command::Interop => interop::interop(),
         Command::Demo { json, no_install } => demo::demo(json.as_deref(), no_install),
         Command::Bench { name, json, rounds, no_install } => bench::bench(name, json.as_deref(), rounds, no_install),
         Command::Holder { settings } => holder::hold(&settings).map(|()| Verdict::Good),
+        Command::Sweep { group } => boot::sweep(group).map(|()| Verdict::Good),
         Command::Inside { job } => inside::inside(&job),
     })
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the workspace's own tests, then the scenarios, shared out among a few test kernels.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
@@ -13,6 +14,7 @@ use super::install::{self, Equipment};
 use super::run::{self, Running};
 use super::{Verdict, build};
 use crate::failure::{During, Result, tail};
+use crate::interop::Results;
 use crate::job::{Job, Outcome, Report, Work};
 use crate::kernel::{self, Choice};
 use crate::scenario::{self, DEADLINE};
@@ -55,7 +57,9 @@ pub(super) fn test(only: Option<&str>, list: bool, no_install: bool) -> Result<V
     if !chosen.is_empty() {
         let programs = build::programs(&["cli"], Profile::Dev)?;
         println!("{}", choice.line());
-        for outcome in scenarios(chosen, &programs, &choice)? {
+        let outcomes = scenarios(chosen, &programs, &choice)?;
+        keep(&outcomes)?;
+        for outcome in outcomes {
             match outcome.result {
                 Ok(_) => count.passed += 1,
                 Err(_) => count.failed += 1,
@@ -64,6 +68,16 @@ pub(super) fn test(only: Option<&str>, list: bool, no_install: bool) -> Result<V
     }
     println!("{} passed, {} failed", count.passed, count.failed);
     Ok(if count.failed == 0 && count.passed > 0 { Verdict::Good } else { Verdict::Bad })
+}
+
+/// Keeps the outcomes for `cargo xtask interop`, and shows the table as it is now.
+fn keep(outcomes: &[Outcome]) -> Result<()> {
+    let desk = build::desk_folder()?;
+    let mut results = Results::load(&desk)?;
+    results.note(outcomes);
+    results.save(&desk)?;
+    let page = desk.join("interop.md");
+    fs::write(&page, super::interop::page(&desk, &results)?).during(page.display())
 }
 
 /// `cargo test` of the workspace. What does not compile is one failure.

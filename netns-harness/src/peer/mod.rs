@@ -1,5 +1,7 @@
 //! The IKE daemons that stand on a desk, behind one face: start with a [`Tunnel`], initiate, end, say what happened.
 
+pub mod ike_scan;
+pub mod libreswan;
 pub mod ours;
 pub mod strongswan;
 pub mod suite;
@@ -9,8 +11,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::desk::Desk;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::host::Host;
+use crate::peer::libreswan::Libreswan;
 use crate::peer::ours::Ours;
 use crate::peer::strongswan::Strongswan;
 use crate::peer::tunnel::Tunnel;
@@ -25,6 +28,12 @@ pub enum Kind {
     Ours,
     /// strongSwan's charon.
     Charon,
+    /// libreswan's pluto.
+    Pluto,
+    /// The Cisco client vpnc, which has no kernel SAs.
+    Vpnc,
+    /// ike-scan, which only knocks.
+    IkeScan,
 }
 
 impl Kind {
@@ -33,6 +42,9 @@ impl Kind {
         match self {
             Self::Ours => "xfrmd",
             Self::Charon => "charon",
+            Self::Pluto => "pluto",
+            Self::Vpnc => "vpnc",
+            Self::IkeScan => "ike-scan",
         }
     }
 }
@@ -93,5 +105,9 @@ pub fn start(kind: Kind, desk: &Desk, host: &Rc<Host>, tunnel: Tunnel) -> Result
     Ok(match kind {
         Kind::Ours => Box::new(Ours::start(desk, host, tunnel)?),
         Kind::Charon => Box::new(Strongswan::start(host, tunnel)?),
+        Kind::Pluto => Box::new(Libreswan::start(desk, host, tunnel)?),
+        Kind::Vpnc | Kind::IkeScan => {
+            return Err(Failure::new(format!("{} is no daemon with policies", kind.program())));
+        }
     })
 }

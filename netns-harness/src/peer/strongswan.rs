@@ -287,8 +287,8 @@ fn secrets_and_pools(tunnel: &Tunnel) -> String {
     for (number, (user, password)) in users.iter().enumerate() {
         out.push_str(&format!("secrets {{\n  xauth-{number} {{ id = {user}\n    secret = \"{password}\" }}\n}}\n"));
     }
-    if let Some(ModeCfg::Server { first, size, dns }) = &tunnel.mode_cfg {
-        let last = std::net::Ipv4Addr::from(u32::from(*first).saturating_add(u32::from(*size).saturating_sub(1)));
+    if let Some(server @ ModeCfg::Server { first, dns, .. }) = &tunnel.mode_cfg {
+        let last = server.last().unwrap_or(*first);
         let dns = dns.map(|dns| format!("    dns = {dns}\n")).unwrap_or_default();
         out.push_str(&format!("pools {{\n  desk {{\n    addrs = {first}-{last}\n{dns}  }}\n}}\n"));
     }

@@ -85,6 +85,15 @@ pub enum ModeCfg {
     },
 }
 
+impl ModeCfg {
+    /// The last address that a server gives.
+    pub fn last(&self) -> Option<std::net::Ipv4Addr> {
+        let Self::Server { first, size, .. } = self else { return None };
+        let last = u32::from(*first).checked_add(u32::from(*size).checked_sub(1)?)?;
+        Some(last.into())
+    }
+}
+
 /// Phase 1 exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exchange {

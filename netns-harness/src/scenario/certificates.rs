@@ -11,7 +11,7 @@ use crate::ping;
 use crate::pki::{Authority, Style, Validity};
 use crate::process::Finished;
 use crate::scenario::stage::{ALICE_SERIAL, Papers, QUIET, Stage};
-use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, Scenario, for_pairs};
 use crate::wait;
 
 /// What is wrong with the certificate.
@@ -49,18 +49,18 @@ impl Fault {
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let about = "refused with its own reason, no SA made";
-    for_pairs(out, &PAIRS, "certificate-of-another-name", about, |d, a, b| refused(d, (a, b), Fault::Identity));
-    for_pairs(out, &PAIRS, "certificate-expired", about, |d, a, b| refused(d, (a, b), Fault::Expired));
-    for_pairs(out, &PAIRS, "certificate-not-yet-valid", about, |d, a, b| refused(d, (a, b), Fault::NotYet));
-    for_pairs(out, &PAIRS, "certificate-of-another-ca", about, |d, a, b| refused(d, (a, b), Fault::OtherCa));
-    for_pairs(out, &PAIRS, "certificate-revoked-by-crl", about, |d, a, b| refused(d, (a, b), Fault::Listed));
-    for_pairs(out, &PAIRS, "certificate-revoked-by-hand", about, |d, a, b| refused(d, (a, b), Fault::Denied));
-    for_pairs(out, &PAIRS, "certificate-chain", "an intermediate sent along is used", chain);
+    for_pairs(out, &ALL_PAIRS, "certificate-of-another-name", about, |d, a, b| refused(d, (a, b), Fault::Identity));
+    for_pairs(out, &ALL_PAIRS, "certificate-expired", about, |d, a, b| refused(d, (a, b), Fault::Expired));
+    for_pairs(out, &ALL_PAIRS, "certificate-not-yet-valid", about, |d, a, b| refused(d, (a, b), Fault::NotYet));
+    for_pairs(out, &ALL_PAIRS, "certificate-of-another-ca", about, |d, a, b| refused(d, (a, b), Fault::OtherCa));
+    for_pairs(out, &ALL_PAIRS, "certificate-revoked-by-crl", about, |d, a, b| refused(d, (a, b), Fault::Listed));
+    for_pairs(out, &ALL_PAIRS, "certificate-revoked-by-hand", about, |d, a, b| refused(d, (a, b), Fault::Denied));
+    for_pairs(out, &ALL_PAIRS, "certificate-chain", "an intermediate sent along is used", chain);
 }
 
 /// One side judges, and is xfrmd; the other's certificate has a fault. With xfrmd on both sides the responder judges.
 fn refused(desk: &mut Desk, kinds: (Kind, Kind), fault: Fault) -> Result<()> {
-    let judge_initiates = kinds == (Kind::Ours, Kind::Charon);
+    let judge_initiates = kinds.0 == Kind::Ours && kinds.1 != Kind::Ours;
     let papers = Papers::issue(desk)?;
     let other = Authority::root(&mut desk.keys, "Desk CA")?;
     let validity = match fault {

@@ -4,7 +4,10 @@
 mod certificates;
 mod deletion;
 pub mod drill;
+mod identities;
 mod life;
+mod partial;
+mod probes;
 mod psk;
 mod racoonctl;
 mod rekey;
@@ -72,17 +75,30 @@ pub fn all() -> Vec<Scenario> {
     rekey::add(&mut out);
     roadwarrior::add(&mut out);
     deletion::add(&mut out);
+    partial::add(&mut out);
     certificates::add(&mut out);
+    identities::add(&mut out);
     drill::add(&mut out);
     life::add(&mut out);
     psk::add(&mut out);
+    probes::add(&mut out);
     racoonctl::add(&mut out);
     seeds::add(&mut out);
     out
 }
 
-/// The pairs every protocol scenario is played with, initiator first.
+/// The pairs that scenarios are played with, initiator first.
 pub const PAIRS: [(Kind, Kind); 3] = [(Kind::Ours, Kind::Ours), (Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours)];
+/// The pairs with libreswan.
+pub const PLUTO: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Pluto), (Kind::Pluto, Kind::Ours)];
+/// Every pair: what any implementation of the protocol must do with any other.
+pub const ALL_PAIRS: [(Kind, Kind); 5] = [
+    (Kind::Ours, Kind::Ours),
+    (Kind::Ours, Kind::Charon),
+    (Kind::Charon, Kind::Ours),
+    (Kind::Ours, Kind::Pluto),
+    (Kind::Pluto, Kind::Ours),
+];
 
 /// Adds a scenario for each of `pairs`.
 fn for_pairs(
@@ -90,7 +106,7 @@ fn for_pairs(
     pairs: &[(Kind, Kind)],
     what: &str,
     about: &'static str,
-    play: fn(&mut Desk, Kind, Kind) -> Result<()>,
+    play: impl Fn(&mut Desk, Kind, Kind) -> Result<()> + Copy + 'static,
 ) {
     for &(initiator, responder) in pairs {
         let name = format!("{what}/{}-{}", initiator.program(), responder.program());

@@ -7,13 +7,14 @@ use crate::failure::{Failure, Result};
 use crate::host::Family;
 use crate::kernel_state;
 use crate::peer::tunnel::{Mode, Tunnel};
-use crate::peer::{Kind, PATIENCE};
+use crate::peer::{Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
 use crate::scenario::stage::{Papers, Stage};
-use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, Scenario, for_pairs};
+use crate::wait;
 
-/// charon with itself tries the desk, not us.
-const SELF_TEST: [(Kind, Kind); 1] = [(Kind::Charon, Kind::Charon)];
+/// Other makes among themselves try the desk, not us.
+const SELF_TEST: [(Kind, Kind); 2] = [(Kind::Charon, Kind::Charon), (Kind::Pluto, Kind::Charon)];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let (v4, v6) = ("transport mode over IPv4", "transport mode over IPv6");
@@ -21,16 +22,17 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &SELF_TEST, "tunnel-v4", "tunnel mode between two subnets", |desk, a, b| {
         tunnel(desk, (a, b), Family::V4)
     });
-    for_pairs(out, &PAIRS, "transport-v4", v4, |desk, a, b| transport(desk, (a, b), Family::V4));
-    for_pairs(out, &PAIRS, "transport-v6", v6, |desk, a, b| transport(desk, (a, b), Family::V6));
-    for_pairs(out, &PAIRS, "tunnel-v4", "tunnel mode between two subnets", |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "transport-v4", v4, |desk, a, b| transport(desk, (a, b), Family::V4));
+    for_pairs(out, &ALL_PAIRS, "transport-v6", v6, |desk, a, b| transport(desk, (a, b), Family::V6));
+    for_pairs(out, &ALL_PAIRS, "tunnel-v4", "tunnel mode between two subnets", |desk, a, b| {
         tunnel(desk, (a, b), Family::V4)
     });
-    for_pairs(out, &PAIRS, "tunnel-v6", "tunnel mode between two IPv6 subnets", |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "tunnel-v6", "tunnel mode between two IPv6 subnets", |desk, a, b| {
         tunnel(desk, (a, b), Family::V6)
     });
-    for_pairs(out, &PAIRS, "pfs-off", "quick mode without a key exchange of its own", pfs_off);
-    for_pairs(out, &PAIRS, "both-at-once", "both sides' first packets at the same moment", both_at_once);
+    for_pairs(out, &ALL_PAIRS, "long-lifetime", "lifetimes that need more than 16 bits", long_lifetime);
+    for_pairs(out, &ALL_PAIRS, "pfs-off", "quick mode without a key exchange of its own", pfs_off);
+    for_pairs(out, &ALL_PAIRS, "both-at-once", "both sides' first packets at the same moment", both_at_once);
 }
 
 fn transport(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
@@ -91,6 +93,25 @@ fn tunnel(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
     Ok(())
 }
 
+/// An attribute of more than 16 bits has another form on the wire (RFC 2407 §4.5).
+fn long_lifetime(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    const LIFE: Duration = Duration::from_secs(80_000);
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
+        (alice.phase1_life, alice.phase2_life) = (LIFE, LIFE);
+        (bob.phase1_life, bob.phase2_life) = (LIFE, LIFE);
+    })?;
+    stage.establish(desk)?;
+    let seconds = LIFE.as_secs();
+    for (kind, side) in [(initiator, &stage.initiator), (responder, &stage.responder)] {
+        let text = side.host().netns().ip(&["-s", "xfrm", "state"])?;
+        if kind == Kind::Ours && text.matches(&format!("hard {seconds}(sec)")).count() != 2 {
+            return Err(stage.evidence(Failure::new(format!("an SA does not live for {seconds} s")).with("SAs", text)));
+        }
+    }
+    desk.proved(format!("both SAs live for {seconds} s in xfrmd's kernel"));
+    Ok(())
+}
+
 fn pfs_off(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
     let kinds = (initiator, responder);
     let stage = Stage::set(desk, kinds, Family::V4, |alice, bob| (alice.pfs, bob.pfs) = (false, false))?;
@@ -130,7 +151,26 @@ fn both_at_once(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()>
         let what = format!("{} and {} pings lost", forth.lost(), back.lost());
         return Err(stage.evidence(Failure::new(what)));
     }
+    if [initiator, responder].contains(&Kind::Pluto) {
+        return not_cut_off(desk, &stage, forth.sent);
+    }
     stage.agreed()?;
     desk.proved(format!("{} pings each way from the same moment on, none lost; one pair of SAs is left", forth.sent));
+    Ok(())
+}
+
+/// pluto (4.10) ends every child of a connection when the newest one is deleted, and which one is the newest need not be
+/// the same on both sides: the next packet then makes a new tunnel.
+fn not_cut_off(desk: &mut Desk, stage: &Stage, sent: u64) -> Result<()> {
+    let few = |side: &dyn Peer| Ok::<_, Failure>(stage.sas_at(side)?.len() <= 2);
+    wait::until(PATIENCE, "at most one pair of SAs to be left", || {
+        Ok(few(&*stage.initiator)? && few(&*stage.responder)?)
+    })
+    .map_err(|failure| stage.evidence(failure))?;
+    ping::answered(stage.initiator.host(), stage.addresses.1, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    stage.agreed()?;
+    desk.proved(format!(
+        "{sent} pings each way from the same moment on, none lost; then one pair of SAs, or a new one"
+    ));
     Ok(())
 }

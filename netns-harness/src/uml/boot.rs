@@ -1,10 +1,13 @@
 //! Starting a guest, passing on what it prints, and ending it when it takes too long.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::failure::{Failure, Result};
 use crate::job::{Job, Work};
@@ -21,6 +24,8 @@ const MEMORY_MIB: u64 = 1024;
 #[derive(Debug)]
 pub struct Guest {
     child: Child,
+    /// Ends what the guest leaves; see [`sweep`].
+    sweeper: Option<Child>,
     printer: Option<JoinHandle<()>>,
     console: PathBuf,
 }
@@ -58,17 +63,26 @@ impl Guest {
         let interactive = matches!(job.work, Work::Command(_)) && std::io::stdin().is_terminal();
         if interactive {
             let child = command.spawn().map_err(not_started)?;
-            return Ok(Self { child, printer: None, console });
+            return Ok(Self { child, sweeper: None, printer: None, console });
         }
         let log = File::create(&console)?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.try_clone()?)
+            .process_group(0)
             .spawn()
             .map_err(not_started)?;
+        // In a group of its own, so that what ends this program's group leaves it to its work.
+        let sweeper = Command::new(&exe)
+            .arg("sweep")
+            .arg(child.id().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()?;
         let printer = child.stdout.take().map(|out| thread::spawn(move || print(BufReader::new(out), log, output)));
-        Ok(Self { child, printer, console })
+        Ok(Self { child, sweeper: Some(sweeper), printer, console })
     }
 
     /// Whether it has ended by itself.
@@ -110,7 +124,26 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(mut sweeper) = self.sweeper.take() {
+            drop(sweeper.stdin.take());
+            let _ = sweeper.wait();
+        }
     }
+}
+
+/// User-mode Linux keeps helper processes that outlive it when it is killed. Whatever becomes of the program that booted
+/// it: when standard input ends, the guest's process group goes.
+///
+/// # Errors
+/// When the number is none of a process group.
+pub fn sweep(group: i32) -> Result<()> {
+    let group = Pid::from_raw(group).filter(|pid| pid.as_raw_nonzero().get() > 1);
+    let Some(group) = group else { return Err(Failure::new("not a process group")) };
+    // An error is an end too.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    // Nothing may be left of it.
+    let _ = kill_process_group(group, Signal::KILL);
+    Ok(())
 }
 
 fn not_started(error: std::io::Error) -> Failure {
