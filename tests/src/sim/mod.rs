@@ -7,5 +7,6 @@ pub mod label;
 pub mod link;
 pub mod node;
 pub mod provider;
+pub mod puppet;
 pub mod random;
 pub mod world;

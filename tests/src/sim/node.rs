@@ -108,6 +108,9 @@ fn remote(name: u8, settings: &Settings) -> Remote {
     }
 }
 
+/// The key of both nodes.
+pub const PSK: &[u8] = b"of both nodes";
+
 /// The keys of both nodes: each finds the other's by its address or by its name.
 const PSK_FILE: &[u8] =
     b"192.0.2.1 of both nodes\n192.0.2.2 of both nodes\nnode1.example of both nodes\nnode2.example of both nodes\n";

@@ -1,4 +1,4 @@
-//! Attacks on an endpoint, each beside the legal traffic it resembles. Names refer to the classes they belong to.
+//! Floods, replays and forgeries by somebody who holds no keys, each beside the legal traffic it resembles.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -1,0 +1,8 @@
+//! Attacks on an endpoint, each beside the legal traffic it resembles. Names refer to the rows of the catalogue of attacks.
+
+mod clear;
+mod identities;
+mod informationals;
+mod missing;
+mod proposals;
+mod states;
