@@ -18,17 +18,23 @@ use crate::host::Host;
 use crate::process::Process;
 
 /// The ports of ISAKMP and of its UDP-encapsulated form (RFC 3947, RFC 3948).
-const IKE_PORTS: [u16; 2] = [500, 4500];
+const IKE_PORTS: [u16; 2] = [500, NATT_PORT];
+/// That of the latter alone.
+const NATT_PORT: u16 = 4500;
 /// ICMPv6 types of neighbour discovery and multicast listener discovery, which never go through IPsec policy here.
 const NEIGHBOUR_TYPES: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
 
 /// A count of what was seen.
 #[derive(Debug, Clone, Default)]
 pub struct Traffic {
-    /// Packets of protocol 50.
+    /// Packets of protocol 50, and those in UDP.
     pub esp: u64,
-    /// Datagrams from or to UDP 500 or 4500.
+    /// Those of them in UDP.
+    pub in_udp: u64,
+    /// Datagrams of IKE.
     pub ike: u64,
+    /// NAT keepalives.
+    pub keepalives: u64,
     /// Packets that should have been encrypted, described.
     pub plaintext: Vec<String>,
 }
@@ -37,7 +43,9 @@ impl Traffic {
     /// Adds another link's count.
     pub fn add(&mut self, other: Self) {
         self.esp += other.esp;
+        self.in_udp += other.in_udp;
         self.ike += other.ike;
+        self.keepalives += other.keepalives;
         self.plaintext.extend(other.plaintext);
     }
 }
@@ -118,6 +126,9 @@ impl Sorter {
         let pair = (source, destination);
         match (payload.ip_number, packet.transport.as_ref()) {
             (IpNumber::ENCAPSULATING_SECURITY_PAYLOAD, _) => self.traffic.esp += 1,
+            (IpNumber::UDP, Some(TransportSlice::Udp(udp))) if is_natt(udp.source_port(), udp.destination_port()) => {
+                self.natt(udp.payload());
+            }
             (IpNumber::UDP, Some(TransportSlice::Udp(udp))) if is_ike(udp.source_port(), udp.destination_port()) => {
                 self.traffic.ike += 1;
             }
@@ -128,6 +139,20 @@ impl Sorter {
             (IpNumber::UDP, None) if payload.fragmented && self.ike_fragments.contains(&pair) => {}
             (IpNumber::IPV6_ICMP, Some(TransportSlice::Icmpv6(icmp))) if NEIGHBOUR_TYPES.contains(&icmp.type_u8()) => {}
             (number, _) => self.traffic.plaintext.push(format!("{source} > {destination} protocol {}", number.0)),
+        }
+    }
+}
+
+impl Sorter {
+    /// What a port of NAT traversal carries (RFC 3948 §2): a keepalive, IKE behind four octets of zero, or else ESP.
+    fn natt(&mut self, payload: &[u8]) {
+        match payload {
+            [0xff] => self.traffic.keepalives += 1,
+            [0, 0, 0, 0, ..] => self.traffic.ike += 1,
+            _ => {
+                self.traffic.esp += 1;
+                self.traffic.in_udp += 1;
+            }
         }
     }
 }
@@ -146,6 +171,11 @@ fn addresses<'a>(net: &'a NetSlice<'_>) -> Option<(IpAddr, IpAddr, &'a etherpars
 
 fn is_ike(source: u16, destination: u16) -> bool {
     IKE_PORTS.contains(&source) || IKE_PORTS.contains(&destination)
+}
+
+/// One side of a NAT sees another port, never both.
+fn is_natt(source: u16, destination: u16) -> bool {
+    source == NATT_PORT || destination == NATT_PORT
 }
 
 /// The first fragment of a datagram starts with the UDP header; a later one that happens to look like it is accepted
@@ -186,6 +216,19 @@ mod tests {
         let traffic = sorted(&[frame(IpNumber::ENCAPSULATING_SECURITY_PAYLOAD), udp(500), udp(4500), udp(53)]);
         assert_eq!((traffic.esp, traffic.ike), (1, 2));
         assert_eq!(traffic.plaintext.len(), 1);
+    }
+
+    #[test]
+    fn the_port_of_nat_traversal_carries_three_things() {
+        let datagram = |payload: &[u8]| {
+            let mut out = Vec::new();
+            let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64);
+            builder.udp(20_000, 4500).write(&mut out, payload).unwrap();
+            out
+        };
+        let traffic = sorted(&[datagram(&[0xff]), datagram(&[0; 32]), datagram(&[1; 64]), datagram(&[2; 64])]);
+        assert_eq!((traffic.keepalives, traffic.ike, traffic.esp, traffic.in_udp), (1, 1, 2, 2));
+        assert_eq!(traffic.plaintext, Vec::<String>::new());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::capture::{Capture, Traffic};
 use crate::failure::Result;
 use crate::host::Host;
 use crate::pki::KeyStore;
-use crate::topology::{self, Gateways, Lan, OUTSIDE, Pair};
+use crate::topology::{self, Gateways, Lan, Natted, OUTSIDE, Pair, Place};
 
 /// A scenario's desk.
 #[derive(Debug)]
@@ -99,6 +99,19 @@ impl Desk {
         let gateways = topology::gateways(&self.folder)?;
         self.watch(&[&gateways.west, &gateways.east])?;
         Ok(gateways)
+    }
+
+    /// Clients behind a router that translates addresses, and a server, which may be behind another one; the clients and
+    /// the server are watched.
+    ///
+    /// # Errors
+    /// As [`Self::pair`].
+    pub fn natted(&mut self, clients: &[&str], server: Place) -> Result<Natted> {
+        let natted = topology::natted(&self.folder, clients, server)?;
+        let mut watched: Vec<&Rc<Host>> = natted.clients.iter().collect();
+        watched.push(&natted.server);
+        self.watch(&watched)?;
+        Ok(natted)
     }
 
     /// What has been seen on the protected links so far.

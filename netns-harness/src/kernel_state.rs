@@ -36,6 +36,8 @@ pub struct Sa {
     pub mode: Mode,
     /// The algorithms with their keys, one line each, in iproute2's words.
     pub algorithms: Vec<String>,
+    /// Source and destination port, if it goes in UDP.
+    pub ports: Option<(u16, u16)>,
     /// Octets processed.
     pub bytes: u64,
     /// Packets processed.
@@ -134,9 +136,18 @@ impl From<&ModifyMessage> for Sa {
             reqid: info.reqid,
             mode: if info.mode == 0 { Mode::Transport } else { Mode::Tunnel },
             algorithms: message.nlas.iter().filter_map(algorithm).collect(),
+            ports: message.nlas.iter().find_map(ports),
             bytes: info.lifetime_cur.bytes,
             packets: info.lifetime_cur.packets,
         }
+    }
+}
+
+/// The UDP ports of an encapsulated SA.
+fn ports(attribute: &XfrmAttrs) -> Option<(u16, u16)> {
+    match attribute {
+        XfrmAttrs::EncapsulationTemplate(template) => Some((template.encap_sport, template.encap_dport)),
+        _ => None,
     }
 }
 

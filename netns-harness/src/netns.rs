@@ -97,6 +97,22 @@ impl Netns {
             .during(format!("a netlink socket in {}", self.name))
     }
 
+    /// A UDP socket that belongs to this namespace; reading from it waits for a moment only.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn udp_socket(&self, at: std::net::SocketAddr) -> Result<std::net::UdpSocket> {
+        let inside = || -> std::io::Result<std::net::UdpSocket> {
+            move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            let socket = std::net::UdpSocket::bind(at)?;
+            socket.set_read_timeout(Some(std::time::Duration::from_millis(100)))?;
+            Ok(socket)
+        };
+        thread::scope(|scope| scope.spawn(inside).join())
+            .map_err(|_| Failure::new("the thread for a UDP socket panicked"))?
+            .during(format!("a UDP socket on {at} in {}", self.name))
+    }
+
     /// Runs one iproute2 command inside; its output.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::failure::Result;
-use crate::host::Host;
+use crate::host::{Family, Host};
 use crate::link;
 use crate::netns::{HOLD_PACKETS, Netns};
 
@@ -124,6 +124,131 @@ pub fn gateways(folder: &Path) -> Result<Gateways> {
         ))?;
     }
     Ok(Gateways { left: Rc::new(left), west: Rc::new(west), east: Rc::new(east), right: Rc::new(right) })
+}
+
+/// Where the server of [`natted`] stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the link that the router's outer side is on.
+    Outside,
+    /// Behind a router of its own that passes UDP 500 and 4500 on to it.
+    Behind,
+}
+
+/// Clients behind a router that translates their addresses and ports, and a server:
+/// ```text
+///   alice eth0 ---+
+///   10.11.0.10    |
+///   carol eth0 -- br0 nat eth0 ------------------------------- eth0 bob
+///   10.11.0.11     .1     10.1.0.1                     10.1.0.2
+///
+///                         10.1.0.1 ------ eth0 wall eth1 ----- eth0 bob
+///                                     10.1.0.2      10.12.0.1   10.12.0.10
+/// ```
+/// The server also has [`INNER`], and speaks from it to whatever is not on its link. IPv4 alone is translated.
+#[derive(Debug)]
+pub struct Natted {
+    /// The clients, in the order of their names.
+    pub clients: Vec<Rc<Host>>,
+    /// Their router.
+    pub nat: Rc<Host>,
+    /// The server.
+    pub server: Rc<Host>,
+    /// The server's router.
+    pub wall: Option<Rc<Host>>,
+    /// Where the clients find the server.
+    pub server_address: IpAddr,
+}
+
+/// An address of the server of [`natted`] that is not on any link.
+pub const INNER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 99, 0, 1));
+
+impl Natted {
+    /// The address that the clients have outside.
+    pub fn outer(&self) -> IpAddr {
+        self.nat.address(Family::V4)
+    }
+
+    /// The clients' ports become these outside, and every mapping made so far is forgotten.
+    ///
+    /// # Errors
+    /// When iptables or conntrack fails.
+    pub fn translate_to(&self, ports: &str) -> Result<()> {
+        // Replaced, not taken out and put back: without any rule the kernel stops to track, and lets packets through as
+        // they are.
+        self.nat.check(IPTABLES, &masquerade(&["-R", "POSTROUTING", "1"], ports))?;
+        self.nat.check("conntrack", &["-F"]).map(drop)
+    }
+}
+
+/// What makes all UDP ports these.
+fn masquerade<'a>(place: &[&'a str], ports: &'a str) -> Vec<&'a str> {
+    let rule = ["-o", OUTSIDE, "-p", "udp", "-j", "MASQUERADE", "--random", "--to-ports", ports];
+    [&["-w", "-t", "nat"], place, &rule].concat()
+}
+
+/// The kernel of the desk has no nf_tables for IP.
+const IPTABLES: &str = "iptables-legacy";
+
+/// Ports that the clients' become at first: none of them is a port of IKE.
+pub const FIRST_PORTS: &str = "20000-29999";
+
+/// Makes clients behind a NAT and a server.
+///
+/// # Errors
+/// When a namespace, a cable, an address, a route or a rule cannot be made.
+pub fn natted(folder: &Path, names: &[&str], place: Place) -> Result<Natted> {
+    let nat = Rc::new(Host::create("nat", folder, &FORWARD, outside(1))?);
+    let own = if place == Place::Outside { outside(2) } else { behind(2, 10) };
+    let server = Rc::new(Host::create("bob", folder, &[HOLD_PACKETS], own)?);
+    let mut lines = format!("{LOOPBACK}{}{}", link::BRIDGE, link::up("br0", &with_prefix(&behind(1, 1))));
+    let mut clients = Vec::new();
+    for (name, last) in names.iter().zip(10u8..) {
+        let client = Host::create(name, folder, &[HOLD_PACKETS], behind(1, last))?;
+        let port = format!("port{last}");
+        client.netns().batch(&format!(
+            "{LOOPBACK}{}{}route add default via 10.11.0.1\n",
+            link::cable(OUTSIDE, nat.netns(), &port),
+            link::up(OUTSIDE, &with_prefix(&behind(1, last))),
+        ))?;
+        lines.push_str(&link::plug(&port));
+        lines.push_str(&link::up(&port, &[]));
+        clients.push(Rc::new(client));
+    }
+    nat.netns().batch(&lines)?;
+    let mut wall = None;
+    let (next, gateway) = match place {
+        Place::Outside => (Rc::clone(&server), "10.1.0.1"),
+        Place::Behind => {
+            (wall.insert(Rc::new(Host::create("wall", folder, &FORWARD, outside(2))?)).clone(), "10.12.0.1")
+        }
+    };
+    nat.netns().batch(&format!(
+        "{}{}",
+        link::cable(OUTSIDE, next.netns(), OUTSIDE),
+        link::up(OUTSIDE, &with_prefix(&outside(1)))
+    ))?;
+    if let Some(wall) = &wall {
+        wall.netns().batch(&format!(
+            "{LOOPBACK}{}{}{}",
+            link::cable("eth1", server.netns(), OUTSIDE),
+            link::up(OUTSIDE, &with_prefix(&outside(2))),
+            link::up("eth1", &with_prefix(&behind(2, 1))),
+        ))?;
+        for port in ["500", "4500"] {
+            let to = format!("10.12.0.10:{port}");
+            let words = ["-i", OUTSIDE, "-p", "udp", "--dport", port, "-j", "DNAT", "--to-destination", &to];
+            wall.check(IPTABLES, &[&["-w", "-t", "nat", "-A", "PREROUTING"], words.as_slice()].concat())?;
+        }
+        wall.check(IPTABLES, &["-w", "-t", "nat", "-A", "POSTROUTING", "-o", OUTSIDE, "-j", "MASQUERADE"])?;
+    }
+    server.netns().batch(&format!(
+        "{LOOPBACK}addr add {INNER}/32 dev lo\n{}route add default via {gateway} src {INNER}\n",
+        link::up(OUTSIDE, &with_prefix(&own)),
+    ))?;
+    let server_address = next.address(Family::V4);
+    nat.check(IPTABLES, &masquerade(&["-A", "POSTROUTING"], FIRST_PORTS))?;
+    Ok(Natted { clients, nat, server, wall, server_address })
 }
 
 /// The addresses of host `last` on the protected link.

@@ -23,6 +23,8 @@ const NEEDS: &[Need] = &[
     Need { package: "iputils-ping", file: "bin/ping" },
     Need { package: "util-linux", file: "bin/nsenter" },
     Need { package: "tcpdump", file: "bin/tcpdump" },
+    Need { package: "iptables", file: "sbin/iptables-legacy" },
+    Need { package: "conntrack", file: "sbin/conntrack" },
     Need { package: "openssl", file: "bin/openssl" },
     Need { package: "charon-systemd", file: "sbin/charon-systemd" },
     Need { package: "strongswan-swanctl", file: "sbin/swanctl" },

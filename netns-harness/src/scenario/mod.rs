@@ -6,6 +6,7 @@ mod deletion;
 pub mod drill;
 mod identities;
 mod life;
+mod nat;
 mod partial;
 mod probes;
 mod psk;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Scenario> {
     identities::add(&mut out);
     drill::add(&mut out);
     life::add(&mut out);
+    nat::add(&mut out);
     psk::add(&mut out);
     probes::add(&mut out);
     racoonctl::add(&mut out);

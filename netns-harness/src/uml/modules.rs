@@ -12,7 +12,7 @@ use crate::failure::{During, Failure, Result};
 const MODULES: &str = "/usr/lib/uml/modules";
 
 /// What ESP needs, loaded before the first scenario: loading on demand makes the first SA of a boot wait most of a second.
-const UP_FRONT: [&str; 18] = [
+const UP_FRONT: [&str; 23] = [
     "esp4",
     "esp6",
     "ah4",
@@ -31,6 +31,12 @@ const UP_FRONT: [&str; 18] = [
     "bridge",
     "sch_netem",
     "crypto_null",
+    // Address translation: iptables would look for its modules in /lib/modules.
+    "iptable_nat",
+    "xt_MASQUERADE",
+    "xt_nat",
+    "xt_tcpudp",
+    "nf_conntrack_netlink",
 ];
 
 /// Depmod's indexes of the running kernel.
