@@ -68,7 +68,7 @@ pub(crate) fn one_subnet(first: IpAddr, last: IpAddr) -> Option<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::number::IdType;
+    use crate::wire::number::{IdType, NotifyType};
 
     fn subnet(text: &str) -> IpNet {
         text.parse().expect("a network")
@@ -98,6 +98,39 @@ mod tests {
         };
         assert_eq!(network(&id([10, 0, 0, 0], [10, 0, 0, 255])), Ok(subnet("10.0.0.0/24")));
         assert!(matches!(network(&id([10, 0, 0, 1], [10, 0, 0, 9])), Err(ExchangeError::InvalidId(_))));
+    }
+
+    #[test]
+    fn whatever_selects_no_packets_is_an_invalid_id() {
+        let good = IdPayload { kind: IdType::IPV4_ADDR, protocol: 17, port: 1701, data: vec![10, 0, 0, 1] };
+        let ends = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let outcome = |bad: &IdPayload| {
+            [(bad.clone(), good.clone()), (good.clone(), bad.clone())].map(|ids| from_ids(Some(&ids), ends.0, ends.1))
+        };
+        let of = |kind: u8, data: &[u8]| IdPayload { kind: IdType(kind), protocol: 17, port: 0, data: data.to_vec() };
+        for kind in (0..=12).chain([255]) {
+            for length in [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 255] {
+                // All zeros: an address, or a network of everything; IPv6 does not go with the other side.
+                let legal = matches!((kind, length), (1, 4) | (4, 8) | (7, 8));
+                for outcome in outcome(&of(kind, &vec![0; length])) {
+                    assert_eq!(outcome.is_ok(), legal, "type {kind}, {length} octets: {outcome:?}");
+                    if let Err(error) = outcome {
+                        assert_eq!(error.notify(), Some(NotifyType::INVALID_ID_INFORMATION), "{error}");
+                    }
+                }
+            }
+        }
+        let others = [
+            of(4, &[10, 0, 0, 0, 255, 0, 255, 0]),
+            of(7, &[10, 0, 0, 9, 10, 0, 0, 1]),
+            IdPayload { protocol: 6, ..good.clone() },
+            IdPayload { protocol: 0, port: 0, ..good.clone() },
+        ];
+        for bad in others {
+            assert!(outcome(&bad).iter().all(|outcome| matches!(outcome, Err(ExchangeError::InvalidId(_)))), "{bad:?}");
+        }
+        // 17/1701 on one side, 17/0 on the other is what L2TP clients send (RFC 3193 section 4).
+        assert!(outcome(&of(1, &[10, 0, 0, 2])).iter().all(Result::is_ok));
     }
 
     #[test]

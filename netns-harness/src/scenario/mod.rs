@@ -9,6 +9,7 @@ mod life;
 mod nat;
 mod partial;
 mod probes;
+mod policies;
 mod psk;
 mod racoonctl;
 mod rekey;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Scenario> {
     let mut out = Vec::new();
     traffic::add(&mut out);
     rekey::add(&mut out);
+    policies::add(&mut out);
     roadwarrior::add(&mut out);
     deletion::add(&mut out);
     partial::add(&mut out);

@@ -28,6 +28,8 @@ pub struct World {
     pub nodes: [Node; 2],
     /// What the link does to datagrams.
     pub impairment: Impairment,
+    /// Nodes whose kernel has no policy but those that the core makes.
+    pub without_policies: [bool; 2],
     /// Virtual time.
     pub now: Duration,
     /// Lines of both nodes, in order.
@@ -58,6 +60,7 @@ impl World {
         Self {
             nodes: [Node::new(1, settings, seed), Node::new(2, settings, seed)],
             impairment: Impairment::default(),
+            without_policies: [false; 2],
             now: Duration::ZERO,
             reports: Vec::new(),
             sent: 0,
@@ -180,8 +183,11 @@ impl World {
             }
             Output::FindPolicy { job, query } => {
                 let wanted = Selector::hosts(query.local, query.peer);
-                let policy = (query.outbound == wanted && query.mode == Mode::Transport)
-                    .then_some(PolicyMatch { reqid: ReqId(0), outbound: wanted });
+                let there = match self.without_policies[node] {
+                    true => self.nodes[node].kernel.generated.contains(&query.outbound),
+                    false => query.outbound == wanted && query.mode == Mode::Transport,
+                };
+                let policy = there.then_some(PolicyMatch { reqid: ReqId(0), outbound: query.outbound });
                 self.at(node, soon, Input::PolicyFound { job, policy });
             }
             Output::InstallPolicy { job, policy } => {

@@ -1,0 +1,361 @@
+//! Which traffic goes by which SA: several subnets, protocols and ports side by side, a sainfo for each, through a hub.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::desk::Desk;
+use crate::failure::{Failure, Result};
+use crate::host::{Family, Host};
+use crate::kernel_state::{self, Sa};
+use crate::peer::ours::{self, Ours};
+use crate::peer::strongswan::{self, Strongswan};
+use crate::peer::tunnel::{Begin, Mode, Selectors, Tunnel};
+use crate::peer::{self, Kind, PATIENCE, Peer};
+use crate::ping::{self, Running};
+use crate::process::Process;
+use crate::scenario::stage::{Papers, Stage, spis};
+use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::wait;
+
+/// One of the two has a configuration that a [`Tunnel`] cannot say.
+const MIXED: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours)];
+
+pub(super) fn add(out: &mut Vec<Scenario>) {
+    for_pairs(out, &PAIRS, "multinet", "three subnets asked for at once, under one ISAKMP SA", multinet);
+    for_pairs(out, &PAIRS, "protoport-dual", "ICMP and TCP by SAs of their own", protoport);
+    for_pairs(out, &MIXED, "sainfo-choice", "each subnet with the cipher of its own sainfo", sainfo_choice);
+    for_pairs(out, &MIXED, "transport-and-tunnel", "hosts in transport mode, their subnets in tunnel mode", both_modes);
+    for_pairs(out, &PAIRS, "l2tp-transport", "UDP 1701 of the server, any port of the client, in transport mode", l2tp);
+    for_pairs(out, &PAIRS, "gre-transport", "a GRE tunnel in transport mode, and nothing else", gre);
+    out.push(Scenario::new("hub-spoke/charon-xfrmd", "two spokes reach each other through a hub", hub));
+}
+
+/// The subnets behind east.
+const NETS: [&str; 3] = ["10.12.0.0/24", "10.22.0.0/24", "10.32.0.0/24"];
+/// A host in each.
+const INSIDE: [[u8; 4]; 3] = [[10, 12, 0, 10], [10, 22, 0, 10], [10, 32, 0, 10]];
+/// The subnet behind west.
+const HOME: &str = "10.11.0.0/24";
+
+/// Two gateways with one subnet on the left and three on the right, and a tunnel of as many children on each.
+struct Nets {
+    left: Rc<Host>,
+    _right: Rc<Host>,
+    west: (Rc<Host>, Tunnel),
+    east: (Rc<Host>, Tunnel),
+}
+
+impl Nets {
+    fn lay(desk: &mut Desk) -> Result<Self> {
+        let papers = Papers::issue(desk)?;
+        let gateways = desk.gateways()?;
+        for (net, inside) in NETS.iter().zip(INSIDE).skip(1) {
+            let [a, b, c, d] = inside;
+            gateways.right.netns().ip(&["addr", "add", &format!("{a}.{b}.{c}.{d}/24"), "dev", "eth0"])?;
+            gateways.east.netns().ip(&["addr", "add", &format!("{a}.{b}.{c}.1/24"), "dev", "eth1"])?;
+            gateways.west.netns().ip(&["route", "add", net, "via", "10.1.0.2"])?;
+        }
+        let (a, b) = (gateways.west.address(Family::V4), gateways.east.address(Family::V4));
+        let mut at_west = Tunnel::transport(a, b, papers.credentials(&papers.alice));
+        at_west.mode = Mode::tunnel(HOME, NETS[0]);
+        at_west.children = NETS.map(|net| Selectors::any(HOME, net)).to_vec();
+        let mut at_east = Tunnel::transport(b, a, papers.credentials(&papers.bob));
+        at_east.mode = Mode::tunnel(NETS[0], HOME);
+        at_east.children = NETS.map(|net| Selectors::any(net, HOME)).to_vec();
+        let crate::topology::Gateways { left, west, east, right } = gateways;
+        Ok(Self { left, _right: right, west: (west, at_west), east: (east, at_east) })
+    }
+}
+
+/// ISAKMP SAs that a daemon has logged as established.
+fn isakmp_sas(side: &dyn Peer) -> Result<usize> {
+    let log = side.log()?;
+    Ok(log
+        .lines()
+        .filter(|line| line.contains("ISAKMP-SA established") || line.contains("established between 10.1.0."))
+        .count())
+}
+
+/// Waits until both kernels hold exactly these many SAs, the same ones.
+fn agreed(stage: &Stage, wanted: usize) -> Result<Vec<Sa>> {
+    wait::until_some(PATIENCE, &format!("both kernels to hold the same {wanted} SAs"), || {
+        let (here, there) = (stage.sas_at(&*stage.initiator)?, stage.sas_at(&*stage.responder)?);
+        Ok((here.len() == wanted && spis(&here) == spis(&there)).then_some(here))
+    })
+    .map_err(|failure| stage.evidence(failure))
+}
+
+fn multinet(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let Nets { left, _right, west, east } = Nets::lay(desk)?;
+    let stage = Stage::with(desk, (initiator, responder), (&west.0, west.1), (&east.0, east.1))?;
+    let mut running = Vec::new();
+    for inside in INSIDE {
+        running.push(Running::start(&left, IpAddr::from(inside), Duration::from_millis(100))?);
+    }
+    for ping in &running {
+        ping.wait_for_answers(PATIENCE, 15).map_err(|failure| stage.evidence(failure))?;
+    }
+    agreed(&stage, 6)?;
+    for ping in running {
+        ping.finish()?;
+    }
+    let (ours, theirs) = (isakmp_sas(&*stage.initiator)?, isakmp_sas(&*stage.responder)?);
+    if (ours, theirs) != (1, 1) {
+        return Err(stage.evidence(Failure::new(format!("{ours} and {theirs} ISAKMP SAs"))));
+    }
+    desk.proved("three subnets asked for at once: three pairs of SAs under one ISAKMP SA, pings through each");
+    Ok(())
+}
+
+fn protoport(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let children = |from: IpAddr, to: IpAddr| {
+        ["icmp", "tcp"].map(|protocol| Selectors::any(from.to_string(), to.to_string()).of(protocol)).to_vec()
+    };
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
+        alice.children = children(alice.local, alice.remote);
+        bob.children = children(bob.local, bob.remote);
+    })?;
+    let (alice, to) = (stage.initiator.host(), stage.addresses.1);
+    ping::answered(alice, to, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    agreed(&stage, 2)?;
+    desk.proved("a ping makes the SAs of ICMP only");
+    let script = format!("exec 3<>/dev/tcp/{to}/9");
+    wait::until(PATIENCE, "bob to refuse a TCP connection", || {
+        Ok(alice.run("timeout", &["2", "bash", "-c", &script])?.output().contains("refused"))
+    })
+    .map_err(|failure| stage.evidence(failure))?;
+    let sas = agreed(&stage, 4)?;
+    if sas.iter().any(|sa| sa.packets == 0) {
+        return Err(stage.evidence(Failure::new("an SA carried nothing")));
+    }
+    desk.proved("TCP has a pair of its own beside it, and each of the four SAs carried packets");
+    Ok(())
+}
+
+/// The length of the key of an SA's cipher in octets.
+fn key_octets(sa: &Sa) -> usize {
+    let cipher = sa.algorithms.iter().find(|text| text.contains("cbc(aes)")).cloned().unwrap_or_default();
+    cipher.split_whitespace().find_map(|word| word.strip_prefix("0x")).map_or(0, |key| key.len() / 2)
+}
+
+/// xfrmd has a sainfo for the second subnet; charon a cipher for its second child.
+fn sainfo_choice(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let Nets { left, _right, mut west, mut east } = Nets::lay(desk)?;
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    for (kind, (host, tunnel), (local, remote)) in
+        [(responder, &mut east, (NETS[1], HOME)), (initiator, &mut west, (HOME, NETS[1]))]
+    {
+        tunnel.children.truncate(2);
+        peers.push(match kind {
+            Kind::Ours => {
+                tunnel.extra.racoon = format!(
+                    "sainfo subnet {local} any subnet {remote} any {{\n\tpfs_group 14;\n\tencryption_algorithm aes 128;\n\tauthentication_algorithm hmac_sha256;\n}}\n"
+                );
+                Box::new(Ours::start(desk, host, tunnel.clone())?)
+            }
+            _ => {
+                let text = strongswan::swanctl_conf(tunnel);
+                let (first, second) = text.split_once("net1 {").unwrap_or((&text, ""));
+                let text = format!("{first}net1 {{{}", second.replacen("aes256-sha256", "aes128-sha256", 1));
+                let conf = strongswan::strongswan_conf(tunnel);
+                Box::new(Strongswan::with_files(host, &tunnel.credentials, &conf, &text)?)
+            }
+        });
+    }
+    let addresses = (west.1.local, east.1.local);
+    let (Some(initiator), Some(responder)) = (peers.pop(), peers.pop()) else {
+        return Err(Failure::new("two daemons were started"));
+    };
+    let stage = Stage { initiator, responder, addresses };
+    for (inside, octets) in INSIDE.into_iter().zip([32, 16]) {
+        let known = spis(&stage.sas_at(&*stage.initiator)?);
+        ping::answered(&left, IpAddr::from(inside), PATIENCE).map_err(|failure| stage.evidence(failure))?;
+        let sas = agreed(&stage, known.len() + 2)?;
+        let new: Vec<&Sa> = sas.iter().filter(|sa| !known.contains(&sa.spi)).collect();
+        if new.iter().any(|sa| key_octets(sa) != octets) {
+            return Err(stage.evidence(Failure::new(format!("not {octets} octets of key for {inside:?}"))));
+        }
+    }
+    desk.proved("AES-256 for the first subnet, AES-128 for the one that has a sainfo of its own");
+    Ok(())
+}
+
+/// The children are the subnets in tunnel mode and the gateways themselves in transport mode.
+fn both_modes(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let Nets { left, _right, mut west, mut east } = Nets::lay(desk)?;
+    let addresses = (west.1.local, east.1.local);
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    for (kind, (host, tunnel)) in [(responder, &mut east), (initiator, &mut west)] {
+        tunnel.children.truncate(1);
+        let (local, remote) = (tunnel.local.to_string(), tunnel.remote.to_string());
+        tunnel.children.push(Selectors::any(&local, &remote));
+        peers.push(match kind {
+            Kind::Ours => {
+                ours::install_credentials(desk, host, tunnel)?;
+                let transport = |line: &str| {
+                    let ends = [format!("spdadd {local} {remote} any"), format!("spdadd {remote} {local} any")];
+                    if !ends.iter().any(|start| line.starts_with(start)) {
+                        return line.to_owned();
+                    }
+                    let (head, _) = line.split_once("esp/").unwrap_or((line, ""));
+                    format!("{head}esp/transport//require;")
+                };
+                let script: Vec<String> = ours::setkey_script(tunnel).lines().map(transport).collect();
+                Box::new(Ours::with_files(desk, host, &ours::racoon_conf(tunnel), &format!("{}\n", script.join("\n")))?)
+            }
+            _ => {
+                let text = strongswan::swanctl_conf(tunnel);
+                let (first, second) = text.split_once("net1 {").unwrap_or((&text, ""));
+                let text = format!("{first}net1 {{{}", second.replacen("mode = tunnel", "mode = transport", 1));
+                let conf = strongswan::strongswan_conf(tunnel);
+                Box::new(Strongswan::with_files(host, &tunnel.credentials, &conf, &text)?)
+            }
+        });
+    }
+    let (Some(initiator), Some(responder)) = (peers.pop(), peers.pop()) else {
+        return Err(Failure::new("two daemons were started"));
+    };
+    let stage = Stage { initiator, responder, addresses };
+    ping::answered(&left, IpAddr::from(INSIDE[0]), PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    agreed(&stage, 2)?;
+    ping::answered(stage.initiator.host(), stage.addresses.1, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    let sas = agreed(&stage, 4)?;
+    let transport = sas.iter().filter(|sa| sa.mode == kernel_state::Mode::Transport).count();
+    if transport != 2 {
+        return Err(stage.evidence(Failure::new(format!("{transport} SAs in transport mode"))));
+    }
+    ping::answered(&left, IpAddr::from(INSIDE[0]), PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    desk.proved("a pair in tunnel mode and one in transport mode between the same two hosts, pings through both");
+    Ok(())
+}
+
+/// Answers each datagram on a UDP port.
+fn echo(host: &Rc<Host>, port: u16) -> Result<Process> {
+    let script = format!(
+        "$|=1; my $s = IO::Socket::INET->new(LocalPort => {port}, Proto => 'udp') or die $!; print \"ready\\n\"; \
+         while (defined $s->recv(my $b, 100)) {{ $s->send($b) }}"
+    );
+    let mut command = host.command("perl");
+    command.args(["-MIO::Socket::INET", "-e", &script]);
+    let mut process = host.spawn("echo", command)?;
+    process.wait_for_line(PATIENCE, "ready")?;
+    Ok(process)
+}
+
+/// Sends datagrams from any port until one is answered, for a second at a time.
+fn asks(host: &Host, to: IpAddr, port: u16) -> Result<bool> {
+    let script = format!(
+        "my $s = IO::Socket::INET->new(PeerAddr => '{to}', PeerPort => {port}, Proto => 'udp') or die $!; \
+         for (1..5) {{ $s->send('x'); my $r = ''; vec($r, fileno($s), 1) = 1; \
+         if (select($r, undef, undef, 0.2)) {{ $s->recv(my $b, 10); print \"answered\\n\"; exit }} }}"
+    );
+    Ok(host.run("perl", &["-MIO::Socket::INET", "-e", &script])?.stdout.contains("answered"))
+}
+
+/// The port of L2TP (RFC 3193 §2.1).
+const L2TP: u16 = 1701;
+
+fn l2tp(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
+        let (a, b) = (alice.local.to_string(), bob.local.to_string());
+        alice.children = vec![Selectors::any(&a, &b).of("udp").ports(None, Some(L2TP))];
+        bob.children = vec![Selectors::any(&b, &a).of("udp").ports(Some(L2TP), None)];
+    })?;
+    let _echo = echo(stage.responder.host(), L2TP)?;
+    for client in ["first", "second"] {
+        wait::until(PATIENCE, &format!("an answer from UDP 1701 to the {client} port"), || {
+            asks(stage.initiator.host(), stage.addresses.1, L2TP)
+        })
+        .map_err(|failure| stage.evidence(failure))?;
+    }
+    let sas = agreed(&stage, 2)?;
+    if sas.iter().any(|sa| sa.mode != kernel_state::Mode::Transport || sa.packets < 2) {
+        return Err(stage.evidence(Failure::new("not two SAs in transport mode that carried packets")));
+    }
+    desk.proved("two client ports by the same pair of SAs, for UDP 1701 of the server");
+    Ok(())
+}
+
+fn gre(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
+        let (a, b) = (alice.local.to_string(), bob.local.to_string());
+        alice.children = vec![Selectors::any(&a, &b).of("gre")];
+        bob.children = vec![Selectors::any(&b, &a).of("gre")];
+    })?;
+    let (a, b) = (stage.addresses.0.to_string(), stage.addresses.1.to_string());
+    for (side, own, other, inner) in
+        [(&stage.initiator, &a, &b, "10.99.0.1/30"), (&stage.responder, &b, &a, "10.99.0.2/30")]
+    {
+        let netns = side.host().netns();
+        netns.ip(&["link", "add", "gre9", "type", "gre", "local", own, "remote", other, "ttl", "64"])?;
+        // Without its link-local address the interface has nothing to say by itself.
+        netns.ip(&["link", "set", "gre9", "addrgenmode", "none"])?;
+        netns.ip(&["addr", "add", inner, "dev", "gre9"])?;
+        netns.ip(&["link", "set", "gre9", "up"])?;
+    }
+    let inside = IpAddr::from([10, 99, 0, 2]);
+    ping::answered(stage.initiator.host(), inside, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    ping::answered(stage.responder.host(), IpAddr::from([10, 99, 0, 1]), PATIENCE)
+        .map_err(|failure| stage.evidence(failure))?;
+    let sas = agreed(&stage, 2)?;
+    if sas.iter().any(|sa| sa.mode != kernel_state::Mode::Transport) {
+        return Err(stage.evidence(Failure::new("an SA is not in transport mode")));
+    }
+    desk.proved("pings through a GRE tunnel whose packets go by one pair of transport SAs");
+    Ok(())
+}
+
+/// Alice (charon) and carol (xfrmd) are spokes; what they say to each other goes through bob, decrypted and encrypted
+/// again.
+fn hub(desk: &mut Desk) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let carol_leaf = papers.authority.leaf(&mut desk.keys, "carol.desk", 4)?;
+    let lan = desk.lan(&["alice", "bob", "carol"])?;
+    let [alice, bob, carol] = lan.hosts.as_slice() else { return Err(Failure::new("three hosts were made")) };
+    let (nets, here) = (["10.21.0.0/24", "10.23.0.0/24"], bob.address(Family::V4));
+    let via = here.to_string();
+    for (host, own, far, source) in
+        [(alice, "10.21.0.1/24", nets[1], "10.21.0.1"), (carol, "10.23.0.1/24", nets[0], "10.23.0.1")]
+    {
+        host.netns().ip(&["addr", "add", own, "dev", "lo"])?;
+        host.netns().ip(&["route", "add", far, "via", &via, "src", source])?;
+    }
+    bob.netns().batch(&format!("route add {} via 10.1.0.1\nroute add {} via 10.1.0.3\n", nets[0], nets[1]))?;
+    bob.check("bash", &["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
+    let mut at_bob = Tunnel::transport(here, alice.address(Family::V4), papers.credentials(&papers.bob));
+    at_bob.anonymous = true;
+    at_bob.begin = Begin::Wait;
+    for (near, far, spoke) in [(nets[0], nets[1], "10.1.0.1"), (nets[1], nets[0], "10.1.0.3")] {
+        at_bob.extra.setkey.push_str(&format!(
+            "spdadd {far} {near} any -P out ipsec esp/tunnel/{via}-{spoke}/require;\n\
+             spdadd {near} {far} any -P in ipsec esp/tunnel/{spoke}-{via}/require;\n"
+        ));
+    }
+    let middle = Ours::start(desk, bob, at_bob)?;
+    let mut spokes: Vec<Box<dyn Peer>> = Vec::new();
+    for (host, kind, leaf, (own, far)) in
+        [(alice, Kind::Charon, &papers.alice, (nets[0], nets[1])), (carol, Kind::Ours, &carol_leaf, (nets[1], nets[0]))]
+    {
+        let mut tunnel = Tunnel::transport(host.address(Family::V4), here, papers.credentials(leaf));
+        tunnel.mode = Mode::tunnel(own, far);
+        spokes.push(peer::start(kind, desk, host, tunnel)?);
+    }
+    let evidence = |failure: Failure| {
+        let sides = spokes.iter().map(|spoke| &**spoke).chain([&middle as &dyn Peer]);
+        sides.fold(failure, |failure, side| {
+            let name = side.host().name();
+            failure
+                .with(format!("{name}'s log"), side.log().unwrap_or_default())
+                .with(format!("{name}'s SAs"), side.host().netns().ip(&["xfrm", "state"]).unwrap_or_default())
+        })
+    };
+    ping::answered(alice, IpAddr::from([10, 23, 0, 1]), PATIENCE).map_err(evidence)?;
+    ping::answered(carol, IpAddr::from([10, 21, 0, 1]), PATIENCE).map_err(evidence)?;
+    let sas = kernel_state::sas(bob)?;
+    if sas.len() != 4 || sas.iter().any(|sa| sa.packets == 0) {
+        return Err(evidence(Failure::new(format!("the hub has {} SAs, or one of them carried nothing", sas.len()))));
+    }
+    desk.proved("alice's first ping made the hub ask carol; four SAs on the hub, each in use");
+    Ok(())
+}
