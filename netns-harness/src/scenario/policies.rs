@@ -28,6 +28,15 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &MIXED, "transport-and-tunnel", "hosts in transport mode, their subnets in tunnel mode", both_modes);
     for_pairs(out, &PAIRS, "l2tp-transport", "UDP 1701 of the server, any port of the client, in transport mode", l2tp);
     for_pairs(out, &PAIRS, "gre-transport", "a GRE tunnel in transport mode, and nothing else", gre);
+    for_pairs(out, &PAIRS, "tunnel-4in6", "IPv4 subnets through an IPv6 tunnel", |desk, a, b| {
+        other_family(desk, (a, b), Family::V6, ("10.11.0.0/24", "10.12.0.0/24"), Family::V4)
+    });
+    for_pairs(out, &PAIRS, "tunnel-6in4", "IPv6 subnets through an IPv4 tunnel", |desk, a, b| {
+        other_family(desk, (a, b), Family::V4, ("fd11::/64", "fd12::/64"), Family::V6)
+    });
+    for_pairs(out, &MIXED, "protoport-ciphers", "a cipher for ICMP and another for TCP", protoport_ciphers);
+    for_pairs(out, &PAIRS, "one-each-way", "a child from each side, under one ISAKMP SA", one_each_way);
+    for_pairs(out, &PAIRS, "rekey-crossing", "both sides renew at about the same time, twice", crossing);
     out.push(Scenario::new("hub-spoke/charon-xfrmd", "two spokes reach each other through a hub", hub));
 }
 
@@ -41,7 +50,7 @@ const HOME: &str = "10.11.0.0/24";
 /// Two gateways with one subnet on the left and three on the right, and a tunnel of as many children on each.
 struct Nets {
     left: Rc<Host>,
-    _right: Rc<Host>,
+    right: Rc<Host>,
     west: (Rc<Host>, Tunnel),
     east: (Rc<Host>, Tunnel),
 }
@@ -64,7 +73,7 @@ impl Nets {
         at_east.mode = Mode::tunnel(NETS[0], HOME);
         at_east.children = NETS.map(|net| Selectors::any(net, HOME)).to_vec();
         let crate::topology::Gateways { left, west, east, right } = gateways;
-        Ok(Self { left, _right: right, west: (west, at_west), east: (east, at_east) })
+        Ok(Self { left, right, west: (west, at_west), east: (east, at_east) })
     }
 }
 
@@ -87,7 +96,7 @@ fn agreed(stage: &Stage, wanted: usize) -> Result<Vec<Sa>> {
 }
 
 fn multinet(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
-    let Nets { left, _right, west, east } = Nets::lay(desk)?;
+    let Nets { left, right: _right, west, east } = Nets::lay(desk)?;
     let stage = Stage::with(desk, (initiator, responder), (&west.0, west.1), (&east.0, east.1))?;
     let mut running = Vec::new();
     for inside in INSIDE {
@@ -139,29 +148,39 @@ fn key_octets(sa: &Sa) -> usize {
     cipher.split_whitespace().find_map(|word| word.strip_prefix("0x")).map_or(0, |key| key.len() / 2)
 }
 
+/// A daemon whose second child has AES-128: by a sainfo for it, or by proposals of its own.
+fn with_second_cipher(
+    desk: &Desk,
+    kind: Kind,
+    host: &Rc<Host>,
+    tunnel: &mut Tunnel,
+    local: &str,
+    remote: &str,
+) -> Result<Box<dyn Peer>> {
+    if kind == Kind::Ours {
+        tunnel.extra.racoon = format!(
+            "sainfo {local} {remote} {{\n\tpfs_group 14;\n\tencryption_algorithm aes 128;\n\tauthentication_algorithm \
+             hmac_sha256;\n}}\n"
+        );
+        return Ok(Box::new(Ours::start(desk, host, tunnel.clone())?));
+    }
+    let text = strongswan::swanctl_conf(tunnel);
+    let (first, second) = text.split_once("net1 {").unwrap_or((&text, ""));
+    let text = format!("{first}net1 {{{}", second.replacen("aes256-sha256", "aes128-sha256", 1));
+    let conf = strongswan::strongswan_conf(tunnel);
+    Ok(Box::new(Strongswan::with_files(host, &tunnel.credentials, &conf, &text)?))
+}
+
 /// xfrmd has a sainfo for the second subnet; charon a cipher for its second child.
 fn sainfo_choice(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
-    let Nets { left, _right, mut west, mut east } = Nets::lay(desk)?;
+    let Nets { left, right: _right, mut west, mut east } = Nets::lay(desk)?;
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     for (kind, (host, tunnel), (local, remote)) in
         [(responder, &mut east, (NETS[1], HOME)), (initiator, &mut west, (HOME, NETS[1]))]
     {
         tunnel.children.truncate(2);
-        peers.push(match kind {
-            Kind::Ours => {
-                tunnel.extra.racoon = format!(
-                    "sainfo subnet {local} any subnet {remote} any {{\n\tpfs_group 14;\n\tencryption_algorithm aes 128;\n\tauthentication_algorithm hmac_sha256;\n}}\n"
-                );
-                Box::new(Ours::start(desk, host, tunnel.clone())?)
-            }
-            _ => {
-                let text = strongswan::swanctl_conf(tunnel);
-                let (first, second) = text.split_once("net1 {").unwrap_or((&text, ""));
-                let text = format!("{first}net1 {{{}", second.replacen("aes256-sha256", "aes128-sha256", 1));
-                let conf = strongswan::strongswan_conf(tunnel);
-                Box::new(Strongswan::with_files(host, &tunnel.credentials, &conf, &text)?)
-            }
-        });
+        let ids = [local, remote].map(|net| format!("subnet {net} any"));
+        peers.push(with_second_cipher(desk, kind, host, tunnel, &ids[0], &ids[1])?);
     }
     let addresses = (west.1.local, east.1.local);
     let (Some(initiator), Some(responder)) = (peers.pop(), peers.pop()) else {
@@ -183,7 +202,7 @@ fn sainfo_choice(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()
 
 /// The children are the subnets in tunnel mode and the gateways themselves in transport mode.
 fn both_modes(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
-    let Nets { left, _right, mut west, mut east } = Nets::lay(desk)?;
+    let Nets { left, right: _right, mut west, mut east } = Nets::lay(desk)?;
     let addresses = (west.1.local, east.1.local);
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     for (kind, (host, tunnel)) in [(responder, &mut east), (initiator, &mut west)] {
@@ -357,5 +376,116 @@ fn hub(desk: &mut Desk) -> Result<()> {
         return Err(evidence(Failure::new(format!("the hub has {} SAs, or one of them carried nothing", sas.len()))));
     }
     desk.proved("alice's first ping made the hub ask carol; four SAs on the hub, each in use");
+    Ok(())
+}
+
+/// Subnets of another family than the gateways speak IKE with.
+fn other_family(
+    desk: &mut Desk,
+    kinds: (Kind, Kind),
+    outside: Family,
+    (local, remote): (&str, &str),
+    inside: Family,
+) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let gateways = desk.gateways()?;
+    let (a, b) = (gateways.west.address(outside), gateways.east.address(outside));
+    let tunnel = |own, other, mode, leaf| Tunnel { mode, ..Tunnel::transport(own, other, papers.credentials(leaf)) };
+    let at_west = tunnel(a, b, Mode::tunnel(local, remote), &papers.alice);
+    let at_east = tunnel(b, a, Mode::tunnel(remote, local), &papers.bob);
+    let stage = Stage::with(desk, kinds, (&gateways.west, at_west), (&gateways.east, at_east))?;
+    let (left, right) = (gateways.left.address(inside), gateways.right.address(inside));
+    ping::answered(&gateways.left, right, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    ping::answered(&gateways.right, left, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    agreed(&stage, 2)?;
+    desk.proved("the subnets reach each other through a tunnel of the other family");
+    Ok(())
+}
+
+/// As [`protoport`]; xfrmd's sainfo for TCP has another cipher, and so has charon's second child.
+fn protoport_ciphers(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let pair = desk.pair()?;
+    let addresses = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    for (kind, host, (own, other), leaf) in [
+        (responder, &pair.bob, (addresses.1, addresses.0), &papers.bob),
+        (initiator, &pair.alice, addresses, &papers.alice),
+    ] {
+        let mut tunnel = Tunnel::transport(own, other, papers.credentials(leaf));
+        tunnel.children =
+            ["icmp", "tcp"].map(|protocol| Selectors::any(own.to_string(), other.to_string()).of(protocol)).to_vec();
+        let local = format!("address {own}[any] tcp");
+        peers.push(with_second_cipher(desk, kind, host, &mut tunnel, &local, &format!("address {other}[any] tcp"))?);
+    }
+    let (Some(initiator), Some(responder)) = (peers.pop(), peers.pop()) else {
+        return Err(Failure::new("two daemons were started"));
+    };
+    let stage = Stage { initiator, responder, addresses };
+    let (alice, to) = (stage.initiator.host(), stage.addresses.1);
+    ping::answered(alice, to, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    let icmp = spis(&agreed(&stage, 2)?);
+    let script = format!("exec 3<>/dev/tcp/{to}/9");
+    wait::until(PATIENCE, "bob to refuse a TCP connection", || {
+        Ok(alice.run("timeout", &["2", "bash", "-c", &script])?.output().contains("refused"))
+    })
+    .map_err(|failure| stage.evidence(failure))?;
+    for sa in agreed(&stage, 4)? {
+        let octets = if icmp.contains(&sa.spi) { 32 } else { 16 };
+        if key_octets(&sa) != octets {
+            return Err(stage.evidence(Failure::new(format!("SA {:x} has not {octets} octets of key", sa.spi))));
+        }
+    }
+    desk.proved("AES-256 for ICMP, AES-128 for TCP");
+    Ok(())
+}
+
+/// The third subnet is asked for by the side that answered so far.
+fn one_each_way(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let Nets { left, right, west, east } = Nets::lay(desk)?;
+    let stage = Stage::with(desk, (initiator, responder), (&west.0, west.1), (&east.0, east.1))?;
+    ping::answered(&left, IpAddr::from(INSIDE[0]), PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    agreed(&stage, 2)?;
+    let source = IpAddr::from(INSIDE[2]).to_string();
+    wait::until(PATIENCE, "an answer to the third subnet", || {
+        let done = right.run("ping", &["-n", "-c", "1", "-W", "1", "-I", &source, "10.11.0.10"])?;
+        Ok(done.status.success())
+    })
+    .map_err(|failure| stage.evidence(failure))?;
+    agreed(&stage, 4)?;
+    let (ours, theirs) = (isakmp_sas(&*stage.initiator)?, isakmp_sas(&*stage.responder)?);
+    if (ours, theirs) != (1, 1) {
+        return Err(stage.evidence(Failure::new(format!("{ours} and {theirs} ISAKMP SAs"))));
+    }
+    desk.proved("a child begun from each side, one ISAKMP SA");
+    Ok(())
+}
+
+/// How long the keys of [`crossing`] live.
+const LIFE: Duration = Duration::from_secs(15);
+
+/// Both sides want to renew at four fifths of the same life.
+fn crossing(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
+        (alice.phase2_life, bob.phase2_life) = (LIFE, LIFE);
+    })?;
+    let first = spis(&stage.establish(desk)?);
+    let running = Running::start(stage.initiator.host(), stage.addresses.1, Duration::from_millis(100))?;
+    let mut known = first;
+    for renewal in ["first", "second"] {
+        known = wait::until_some(Duration::from_secs(50), &format!("one pair after the {renewal} renewal"), || {
+            let now = stage.sas_at(&*stage.initiator)?;
+            let there = spis(&stage.sas_at(&*stage.responder)?);
+            let new = spis(&now);
+            let settled = new.len() == 2 && new == there && new.iter().all(|spi| !known.contains(spi));
+            Ok(settled.then_some(new))
+        })
+        .map_err(|failure| stage.evidence(failure))?;
+    }
+    let tally = running.finish()?;
+    if tally.lost() > 0 {
+        return Err(stage.evidence(Failure::new(format!("{} of {} pings lost", tally.lost(), tally.sent))));
+    }
+    desk.proved(format!("two renewals wanted by both sides under {} pings: none lost, one pair each time", tally.sent));
     Ok(())
 }
