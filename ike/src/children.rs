@@ -38,6 +38,9 @@ pub(crate) struct Child {
     pub(crate) state: Outbound,
     /// When its quick mode was done.
     pub(crate) established: Duration,
+    /// When we sent what completes it on the peer's side: QM3 as initiator, QM2 as responder. The newest by this is the one
+    /// that the peer sends on.
+    pub(crate) told: Duration,
     pub(crate) rekey_at: Duration,
     pub(crate) expires: Duration,
     pub(crate) policy_index: Option<u32>,

@@ -171,18 +171,18 @@ impl Endpoint {
     pub(super) fn settle_children(&mut self, new: ChildId) {
         let Some(child) = self.children.get(new) else { return };
         let (key, role, rank, made) = (child.key, child.role, child.rank(), child.established);
-        let same_rules = child.peer_is_xfrmd;
+        let (same_rules, told) = (child.peer_is_xfrmd, child.told);
         for other in self.children.by_key(&key).into_iter().filter(|other| *other != new) {
             // One that does not carry traffic yet settles with the others when it does.
             let Some(old) = self.children.get(other).filter(|old| !old.replaced && old.carries()) else { continue };
             // A child may also be replaced by its own maker; two makers within one exchange's time have crossed. To other
-            // makes the newest is the one: charon has taken the older outbound SA out by then.
-            let crossed =
-                same_rules && old.role != role && old.established + CROSSING > made && old.made_under.is_some();
+            // makes the newest is the one, by their own clock: charon has taken the older outbound SA out by then.
+            let crossed = old.role != role && old.established + CROSSING > made && old.made_under.is_some();
+            let stays = if same_rules { rank < old.rank() } else { old.told > told };
             let (loser, ours) = match crossed {
-                true if rank < old.rank() => (new, role == Role::Initiator),
-                true => (other, old.role == Role::Initiator),
-                false => (other, role == Role::Initiator),
+                true if stays => (new, role == Role::Initiator),
+                true if same_rules => (other, old.role == Role::Initiator),
+                _ => (other, role == Role::Initiator),
             };
             self.replace_child(loser, if ours { GRACE } else { LONG_GRACE });
         }
@@ -279,6 +279,7 @@ impl Endpoint {
             role: Role::Initiator,
             state: Outbound::Installed,
             established: now,
+            told: now,
             rekey_at: now + soft_in,
             expires: now + hard_in,
             policy_index: None,

@@ -140,7 +140,10 @@ impl Endpoint {
         };
         if let Some(quick) = sa.quick.get_mut(&message_id) {
             return match quick.answered.check(fingerprint, now) {
-                Seen::Again(reply) => self.answer_duplicate(path, reply),
+                Seen::Again(reply) => {
+                    quick.told = now;
+                    self.answer_duplicate(path, reply);
+                }
                 Seen::New => {
                     self.drive_quick(id, message_id, Step::Message(message), Some(fingerprint));
                     self.arrived_by_quick(id, message_id, path, fingerprint);
@@ -252,6 +255,7 @@ impl Endpoint {
                 let at = now + unanswered.first_gap();
                 quick.unanswered = Some(unanswered);
                 quick.answered.answered(datagram.clone());
+                quick.told = now;
                 self.cx.timers.set(Timer::Retransmit(ExchangeKey::Quick(id, message_id)), at);
                 self.cx.send(path, datagram);
             }
@@ -276,6 +280,7 @@ impl Endpoint {
         match unanswered.resend() {
             Some((datagram, gap)) => {
                 let path = sa.facts.path;
+                quick.told = self.cx.now.monotonic;
                 self.cx.send(path, datagram);
                 self.cx.timers.set(Timer::Retransmit(ExchangeKey::Quick(id, message_id)), self.cx.now.monotonic + gap);
             }
@@ -424,6 +429,7 @@ impl Endpoint {
             nat,
             state: Outbound::Held(new.outbound_sa),
             established: now,
+            told: if new.role == Role::Responder { quick.told } else { now },
             rekey_at: now + new.soft,
             expires: now + new.hard,
             policy_index: new.policy_index.or(quick.held),

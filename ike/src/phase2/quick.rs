@@ -1,5 +1,7 @@
 //! A quick mode in progress: its state, its chain of cipher blocks, and what it keeps to resend.
 
+use std::time::Duration;
+
 use policy::model::sa::{ReqId, Spi};
 
 use super::exchange::{NewChild, QuickFacts};
@@ -70,6 +72,8 @@ pub(crate) struct Quick {
     pub(crate) wish: Option<ChildWish>,
     /// As responder: the policy whose packets the kernel holds until this is done.
     pub(crate) held: Option<u32>,
+    /// When our message was last sent.
+    pub(crate) told: Duration,
     /// As responder: the policy made by us that it goes by.
     pub(crate) generated: Option<ChildKey>,
 }
@@ -86,6 +90,7 @@ impl Quick {
             inbound: None,
             wish,
             held: None,
+            told: Duration::ZERO,
             generated: None,
         }
     }
