@@ -1,10 +1,13 @@
 //! Two endpoints in virtual time (STYLE: simulation). A failing seed is printed with its log.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ike::event::{CertificateId, Command, Input};
 use policy::model::proposal::ProposalCheck;
+use policy::model::remote::NatTraversal;
 use tests::sim::link::Impairment;
+use tests::sim::nat::OUTSIDE;
 use tests::sim::node::Settings;
 use tests::sim::world::World;
 
@@ -212,5 +215,59 @@ fn proposal_check_decides_between_different_lives() {
             let hard = world.nodes[0].kernel.outbound().map(|standing| standing.sa.hard);
             assert_eq!(hard, Some(Duration::from_secs(3600)), "{}", world.log());
         }
+    }
+}
+
+#[test]
+fn a_nat_moves_node_1_again_and_again() {
+    for seed in 0..4 {
+        let settings = Settings { nat_traversal: NatTraversal::On, behind_nat: true, ..Settings::default() };
+        let mut world = World::new(&settings, seed).with_reports();
+        world.packet(0);
+        world.run(5 * SECOND);
+        assert_eq!(agreed_pairs(&world, seed), 1, "seed {seed}\n{}", world.log());
+        for round in 0..10 {
+            world.nat.as_mut().expect("a NAT").rebind();
+            // Whatever node 1 sends first tells node 2 where it is now.
+            world.packet(0);
+            world.run(world.now + SECOND);
+            let (sent, arrived) = (world.sent, world.arrived);
+            world.run_with_traffic(world.now + 20 * SECOND, SECOND);
+            let lost = (world.sent - sent) - (world.arrived - arrived);
+            assert_eq!(lost, 0, "seed {seed}, round {round}\n{}", world.log());
+            assert_eq!(agreed_pairs(&world, seed), 1, "seed {seed}\n{}", world.log());
+        }
+        // Node 1 keeps its mapping alive, and renewals find node 2 behind the moves.
+        assert!(world.nat.as_ref().is_some_and(|nat| nat.keepalives > 5), "{}", world.log());
+        world.run_with_traffic(13 * HOUR, 10 * SECOND);
+        assert_eq!(agreed_pairs(&world, seed), 1, "seed {seed}\n{}", world.log());
+        assert_eq!(world.nodes[1].endpoint.sizes().isakmp_sas, 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn only_authentic_messages_move_a_peer() {
+    let settings = Settings { nat_traversal: NatTraversal::On, behind_nat: true, ..Settings::default() };
+    let mut world = World::new(&settings, 1).with_reports();
+    world.packet(0);
+    world.run(5 * SECOND);
+    let elsewhere = SocketAddr::new([203, 0, 113, 7].into(), 4500);
+    let local = SocketAddr::new(world.nodes[1].addr, 4500);
+    // Every message of the session from somewhere else: replayed as it was, and with a bit changed.
+    for (_, octets) in world.captured.clone().into_iter().filter(|(from, _)| *from == 0) {
+        for bit in [None, Some(1), Some(60), Some(231), Some(8 * octets.len() - 1)] {
+            let mut octets = octets.clone();
+            if let Some(bit) = bit {
+                octets[bit / 8] ^= 1 << (bit % 8);
+            }
+            world.happen(1, Input::Datagram { local, peer: elsewhere, octets });
+        }
+    }
+    world.run(world.now + 2 * SECOND);
+    let (sent, arrived) = (world.sent, world.arrived);
+    world.run_with_traffic(world.now + 10 * SECOND, SECOND);
+    assert_eq!(world.sent - sent, world.arrived - arrived, "{}", world.log());
+    for standing in world.nodes[1].kernel.sas.values() {
+        assert!([standing.sa.name.src, standing.sa.name.dst].contains(&OUTSIDE), "{}", world.log());
     }
 }

@@ -131,12 +131,13 @@ impl Kernel {
             .max_by_key(|standing| standing.since)
     }
 
-    /// Does a packet of this SA get in, with these keys?
-    pub fn accepts(&self, sent: &SaInstall) -> bool {
-        self.sas.get(&sent.name).is_some_and(|standing| {
+    /// The inbound SA that takes a packet of this SA, with the same keys; `name` is how this side knows it.
+    pub fn taker(&self, name: &SaName, sent: &SaInstall) -> Option<&Standing> {
+        self.sas.get(name).filter(|standing| {
             standing.sa.direction == SaDirection::Inbound
                 && standing.sa.cipher_key == sent.cipher_key
                 && standing.sa.integrity_key == sent.integrity_key
+                && standing.sa.encapsulation.is_some() == sent.encapsulation.is_some()
         })
     }
 }

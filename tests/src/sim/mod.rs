@@ -5,6 +5,7 @@
 pub mod kernel;
 pub mod label;
 pub mod link;
+pub mod nat;
 pub mod node;
 pub mod provider;
 pub mod puppet;

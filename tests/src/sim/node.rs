@@ -12,7 +12,7 @@ use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
 use policy::model::identity::{Identity, IdentityKind, PeersIdentifier};
 use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
-use policy::model::remote::{Remote, Timers};
+use policy::model::remote::{NatTraversal, Remote, Timers};
 use policy::model::sainfo::{Sainfo, SainfoId};
 
 use super::kernel::Kernel;
@@ -31,6 +31,10 @@ pub struct Settings {
     pub check: ProposalCheck,
     /// How both sides authenticate.
     pub auth: AuthMethod,
+    /// NAT traversal of both sides.
+    pub nat_traversal: NatTraversal,
+    /// Is node 1 behind a NAT?
+    pub behind_nat: bool,
 }
 
 impl Default for Settings {
@@ -41,6 +45,8 @@ impl Default for Settings {
             pfs: Some(Group::Modp2048),
             check: ProposalCheck::Obey,
             auth: AuthMethod::RsaSignature,
+            nat_traversal: NatTraversal::Off,
+            behind_nat: false,
         }
     }
 }
@@ -51,12 +57,14 @@ impl Settings {
         vec![
             ("main mode, RSA", Self::default()),
             ("main mode, PSK", Self { auth: AuthMethod::PreSharedKey, ..Self::default() }),
+            ("main mode, RSA, NAT", Self { nat_traversal: NatTraversal::On, behind_nat: true, ..Self::default() }),
+            ("main mode, RSA, forced encapsulation", Self { nat_traversal: NatTraversal::Force, ..Self::default() }),
         ]
     }
 
     /// Can node 2 begin phase 1 as well as node 1?
     pub fn either_may_begin(&self) -> bool {
-        true
+        !self.behind_nat
     }
 }
 
@@ -97,6 +105,7 @@ fn remote(name: u8, settings: &Settings) -> Remote {
         verify_identifier: true,
         send_cr: name.is_multiple_of(2),
         proposal_check: settings.check,
+        nat_traversal: settings.nat_traversal,
         proposals: vec![Phase1Proposal {
             cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) },
             hash: Hash::Sha256,
@@ -113,7 +122,7 @@ pub const PSK: &[u8] = b"of both nodes";
 
 /// The keys of both nodes: each finds the other's by its address or by its name.
 const PSK_FILE: &[u8] =
-    b"192.0.2.1 of both nodes\n192.0.2.2 of both nodes\nnode1.example of both nodes\nnode2.example of both nodes\n";
+    b"192.0.2.1 of both nodes\n192.0.2.2 of both nodes\n198.51.100.1 of both nodes\nnode1.example of both nodes\nnode2.example of both nodes\n";
 
 /// The configuration of a node.
 pub fn config(name: u8, settings: &Settings) -> Config {

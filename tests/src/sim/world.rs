@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::endpoint::status::Sizes;
-use ike::event::{Acquire, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection};
+use ike::event::{Acquire, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection, SaInstall, SaName};
 use ike::report::Report;
 use policy::model::identity::Identity;
 use policy::model::sa::{Mode, Protocol, ReqId};
@@ -15,6 +15,7 @@ use policy::model::selector::Selector;
 use super::kernel::Limit;
 use super::label::{Label, Labels};
 use super::link::{Fate, Fates, Impairment};
+use super::nat::Nat;
 use super::node::{Node, Settings, certificate, identity};
 use super::provider::toy_sign;
 use super::random::Random;
@@ -44,6 +45,8 @@ pub struct World {
     pub captured: Vec<(usize, Vec<u8>)>,
     /// Their labels, as far as they are ISAKMP messages: kept with the reports.
     pub labels: Vec<Label>,
+    /// The NAT before node 1.
+    pub nat: Option<Nat>,
     /// Decides about single datagrams, before `impairment` does.
     pub fates: Option<Fates>,
     labelling: Labels,
@@ -69,6 +72,7 @@ impl World {
             captured: Vec::new(),
             labels: Vec::new(),
             fates: None,
+            nat: settings.behind_nat.then(Nat::default),
             labelling: Labels::default(),
             random: Random::new(seed),
             due: BTreeMap::new(),
@@ -203,12 +207,18 @@ impl World {
             Output::RemovePolicy { outbound } => {
                 self.nodes[node].kernel.generated.remove(&outbound);
             }
+            Output::KeepAlive { local, .. } => {
+                if let Some(nat) = self.nat.as_mut().filter(|_| node == 0) {
+                    nat.outward(local);
+                    nat.keepalives += 1;
+                }
+            }
             Output::Report(report) => {
                 if self.keep_reports {
                     self.reports.push((node, self.now, report));
                 }
             }
-            Output::KeepAlive { .. } | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+            Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
         }
     }
 
@@ -227,7 +237,17 @@ impl World {
                 self.labels.push(label);
             }
         }
-        let Some(to) = (0..2).find(|node| self.nodes[*node].addr == peer.ip()) else { return };
+        let (mut source, mut destination) = (local, peer);
+        if let Some(nat) = &mut self.nat {
+            if from == 0 {
+                source = nat.outward(local);
+            } else if let Some(inside) = nat.inward(peer) {
+                destination = inside;
+            } else {
+                return;
+            }
+        }
+        let Some(to) = (0..2).find(|node| self.nodes[*node].addr == destination.ip()) else { return };
         let (copies, later) = match fate {
             Fate::Pass => (1, Duration::ZERO),
             Fate::Lose => return,
@@ -236,7 +256,7 @@ impl World {
         };
         for _ in 0..copies {
             for (delay, octets) in self.impairment.apply(octets, &mut self.random) {
-                self.at(to, delay + later, Input::Datagram { local: peer, peer: local, octets });
+                self.at(to, delay + later, Input::Datagram { local: destination, peer: source, octets });
             }
         }
     }
@@ -245,13 +265,36 @@ impl World {
     pub fn packet(&mut self, node: usize) {
         self.sent += 1;
         match self.nodes[node].kernel.outbound().map(|standing| standing.sa.clone()) {
-            Some(sa) => {
-                if self.nodes[1 - node].kernel.accepts(&sa) {
-                    self.arrived += 1;
-                }
-            }
+            Some(sa) => self.esp(node, &sa),
+            // Nobody reaches node 1 through its NAT unasked.
+            None if node == 1 && self.nat.is_some() => {}
             None => self.acquire(node),
         }
+    }
+
+    fn esp(&mut self, node: usize, sa: &SaInstall) {
+        let mut source = sa.encapsulation.map(|udp| SocketAddr::new(sa.name.src, udp.src_port));
+        if let Some(nat) = &mut self.nat {
+            // Bare ESP does not get through.
+            let Some(udp) = sa.encapsulation else { return };
+            if node == 0 {
+                source = source.map(|inside| nat.outward(inside));
+            } else if nat.inward(SocketAddr::new(sa.name.dst, udp.dst_port)).is_none() {
+                return;
+            }
+        }
+        let name = self.named_across(sa.name);
+        let Some(taken) = self.nodes[1 - node].kernel.taker(&name, sa) else { return };
+        self.arrived += 1;
+        let known = taken.sa.encapsulation.map(|udp| SocketAddr::new(taken.sa.name.src, udp.src_port));
+        if let Some(peer) = source.filter(|_| known != source) {
+            self.happen(1 - node, Input::MappingChanged { sa: name, peer });
+        }
+    }
+
+    /// The name that a node has for an SA of the other.
+    fn named_across(&self, name: SaName) -> SaName {
+        if self.nat.is_some() { Nat::other_side(name, self.nodes[0].addr) } else { name }
     }
 
     /// The kernel asks for an SA, unless it did within the last 30 seconds.
@@ -299,7 +342,7 @@ impl World {
             let kernel = &self.nodes[node].kernel;
             let peer = &self.nodes[1 - node].kernel;
             for (name, standing) in &kernel.sas {
-                let Some(other) = peer.sas.get(name) else {
+                let Some(other) = peer.sas.get(&self.named_across(*name)) else {
                     return Err(format!("node {} holds {name:?}, its peer does not", node + 1));
                 };
                 let same_keys = other.sa.cipher_key == standing.sa.cipher_key
