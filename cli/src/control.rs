@@ -61,6 +61,9 @@ pub struct CertificateRef {
     pub issuer_name: Option<String>,
     /// The certificate itself, DER in hexadecimal: its issuer is then the one that signed it.
     pub certificate: Option<String>,
+    /// Who asks, one word, for the deny list and the log; `None` is xfrmctl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// The answer.
@@ -220,6 +223,7 @@ mod tests {
             issuer_key: None,
             issuer_name: Some("/CN=x".to_owned()),
             certificate: None,
+            source: None,
         };
         for request in [
             Request::Status,

@@ -241,8 +241,8 @@ impl Commands {
             ike::report::Level::Notify,
             None,
             format_args!(
-                "revoked serial {} of {}: {} SAs deleted in {:.1} ms",
-                report.serial, report.issuer, report.sas_deleted, report.elapsed_ms
+                "revoked serial {} of {} by {}: {} SAs deleted in {:.1} ms",
+                report.serial, report.issuer, order.source, report.sas_deleted, report.elapsed_ms
             ),
         );
         Ok(Response::done(&report))
@@ -328,7 +328,13 @@ fn order(which: &CertificateRef) -> Result<Order, Response> {
         }
     };
     let serial = serial::parse(&which.serial).map_err(|error| usage(error.to_string()))?;
-    Ok(Order { serial, issuer, certificate, source: "xfrmctl" })
+    let source = which.source.as_deref().map_or_else(|| "xfrmctl".to_owned(), one_word);
+    Ok(Order { serial, issuer, certificate, source })
+}
+
+/// What the deny list takes as a source.
+fn one_word(text: &str) -> String {
+    text.chars().filter(|ch| ch.is_ascii_alphanumeric() || "-_.".contains(*ch)).take(64).collect()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

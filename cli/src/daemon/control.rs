@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::feed::Feed;
+use super::revokers::Revokers;
 use crate::control::{MAX_REQUEST, Request, Response};
 use crate::exit_code::Exit;
 use crate::logging;
@@ -43,21 +44,21 @@ pub struct ControlSocket {
 }
 
 /// Who may command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Access {
-    /// Root, or whoever runs the daemon.
-    Root,
+    /// Root, or whoever runs the daemon; these others may revoke.
+    Root(Revokers),
     /// Whoever the mode of the socket's file lets in: racoon.conf said so.
     ByMode,
 }
 
 impl ControlSocket {
-    /// Creates the socket (0600) and its directory (0755).
+    /// Creates the socket (0600) and its directory (0755); `revokers` may revoke, once its mode lets them in.
     ///
     /// # Errors
     /// Another daemon lives on it, or the system call's.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        Self::bind(path, 0o600, Access::Root)
+    pub fn create(path: &Path, revokers: Revokers) -> io::Result<Self> {
+        Self::bind(path, 0o600, Access::Root(revokers))
     }
 
     /// Creates the socket that racoon.conf names for racoonctl, with the owner, group and mode written there.
@@ -96,10 +97,10 @@ impl ControlSocket {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _address)) => {
-                    let (calls, feed, access) = (calls.clone(), feed.clone(), self.access);
+                    let (calls, feed, access) = (calls.clone(), feed.clone(), self.access.clone());
                     tokio::spawn(async move {
                         // A client that went away is his own loss.
-                        let _broken = converse(stream, access, &calls, &feed).await;
+                        let _broken = converse(stream, &access, &calls, &feed).await;
                         drop(slot);
                     });
                 }
@@ -144,9 +145,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn converse(mut stream: UnixStream, access: Access, calls: &mpsc::Sender<Call>, feed: &Feed) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, access: &Access, calls: &mpsc::Sender<Call>, feed: &Feed) -> io::Result<()> {
     let asked = match permitted(&stream, access) {
-        Ok(()) => read_request(&mut stream).await?,
+        Ok(scope) => read_request(&mut stream).await?.and_then(|request| within(scope, request)),
         Err(refusal) => Err(refusal),
     };
     let response = match asked {
@@ -179,13 +180,27 @@ async fn tell_events(mut stream: UnixStream, mut events: broadcast::Receiver<Eve
     }
 }
 
-fn permitted(stream: &UnixStream, access: Access) -> Result<(), Response> {
-    if access == Access::ByMode {
-        return Ok(());
+/// What a caller may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Everything,
+    /// To revoke.
+    Revocations,
+}
+
+fn within(scope: Scope, request: Request) -> Result<Request, Response> {
+    match (scope, &request) {
+        (Scope::Everything, _) | (Scope::Revocations, Request::Revoke(_)) => Ok(request),
+        (Scope::Revocations, _) => Err(Response::failed(Exit::NotPermitted, "this user may revoke, and nothing else")),
     }
+}
+
+fn permitted(stream: &UnixStream, access: &Access) -> Result<Scope, Response> {
+    let Access::Root(revokers) = access else { return Ok(Scope::Everything) };
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == own => Ok(()),
+        Ok(peer) if peer.uid() == 0 || peer.uid() == own => Ok(Scope::Everything),
+        Ok(peer) if revokers.contains(peer.uid()) => Ok(Scope::Revocations),
         Ok(peer) => {
             Err(Response::failed(Exit::NotPermitted, format!("user {} may not command the daemon", peer.uid())))
         }
@@ -239,9 +254,9 @@ mod tests {
     async fn requests_are_bounded_and_answered_while_another_client_dawdles() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run").join("control.sock");
-        let socket = ControlSocket::create(&path).unwrap();
+        let socket = ControlSocket::create(&path, Revokers::default()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(ControlSocket::create(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(ControlSocket::create(&path, Revokers::default()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         let (calls, mut called) = mpsc::channel(4);
         tokio::spawn(socket.serve(calls, crate::daemon::feed::feed()));
         tokio::spawn(async move {

@@ -19,6 +19,7 @@ pub mod peers;
 pub mod pidfile;
 pub mod racoon;
 pub mod registry;
+pub mod revokers;
 pub mod run;
 pub mod start;
 pub mod udp;

@@ -27,6 +27,7 @@ use super::held::{HeldPackets, LARVAL_DROP};
 use super::kernel::{Kernel, KernelError};
 use super::listen::{Family, ListenPlan, Listener};
 use super::pidfile::PidFile;
+use super::revokers::Revokers;
 use super::udp::{Datagram, Sockets};
 use super::workers::Workers;
 use crate::args::{DEFAULT_RUN_DIR, DaemonArgs, RACOON_SOCKET};
@@ -104,6 +105,7 @@ struct Daemon {
     answers: mpsc::UnboundedReceiver<Input>,
     calls: mpsc::Receiver<Call>,
     control: Vec<tokio::task::JoinHandle<()>>,
+    revokers: Revokers,
     _pid_file: PidFile,
     _held: HeldPackets,
 }
@@ -127,7 +129,8 @@ impl Daemon {
 
         let (call_queue, calls) = mpsc::channel(CALL_QUEUE);
         let feed = feed::feed();
-        let control = serve_control(&args, &loaded, &call_queue, &feed)?;
+        let revokers = Revokers::default();
+        let control = serve_control(&args, &loaded, &call_queue, &feed, &revokers)?;
         let pid_file = PidFile::write(loaded.daemon.pid_file.as_deref()).map_err(system("starting"))?;
 
         let (answer_queue, answers) = mpsc::unbounded_channel();
@@ -149,6 +152,7 @@ impl Daemon {
             answers,
             calls,
             control,
+            revokers,
             _pid_file: pid_file,
             _held: HeldPackets::hold(LARVAL_DROP),
         })
@@ -214,6 +218,7 @@ impl Daemon {
 
     async fn reconfigured(&mut self) {
         logging::set_level(self.driver.loaded.daemon.log, self.args.debug);
+        self.revokers.set(&self.driver.loaded.daemon.revocation.allowed_users, &self.args.places.control_socket());
         self.follow_addresses().await;
     }
 
@@ -242,14 +247,17 @@ fn serve_control(
     loaded: &Loaded,
     calls: &mpsc::Sender<Call>,
     feed: &Feed,
+    revokers: &Revokers,
 ) -> Result<Vec<tokio::task::JoinHandle<()>>, RunError> {
-    let mut sockets = vec![ControlSocket::create(&args.places.control_socket()).map_err(system("control socket"))?];
+    let usual = args.places.control_socket();
+    let mut sockets = vec![ControlSocket::create(&usual, revokers.clone()).map_err(system("control socket"))?];
+    revokers.set(&loaded.daemon.revocation.allowed_users, &usual);
     match &loaded.daemon.listen.admin_socket {
         Some(Some(admin)) => sockets.push(ControlSocket::create_for(admin).map_err(system("adminsock"))?),
         Some(None) => {}
         // Racoon's default place; a second daemon with places of its own leaves it alone.
         None if args.places.run_dir() == Path::new(DEFAULT_RUN_DIR) => {
-            match ControlSocket::create(Path::new(RACOON_SOCKET)) {
+            match ControlSocket::create(Path::new(RACOON_SOCKET), Revokers::default()) {
                 Ok(socket) => sockets.push(socket),
                 Err(error) => logging::warning(format_args!("{RACOON_SOCKET}: {error}")),
             }

@@ -24,7 +24,7 @@ pub struct Order {
     /// The certificate itself, where it was given: its issuer is then the one that signed it.
     pub certificate: Option<X509>,
     /// Who asks, one word, for the deny list.
-    pub source: &'static str,
+    pub source: String,
 }
 
 /// An issuer that is known, with its certificate where there is one.
@@ -127,7 +127,7 @@ pub fn revoke(
         issuer: issuer.as_ref().map_or(DeniedIssuer::Any, |issuer| DeniedIssuer::Key(issuer.key)),
         serial: order.serial.clone(),
         time: wall,
-        source: order.source.to_owned(),
+        source: order.source.clone(),
         issuer_name: issuer.as_ref().map(|issuer| issuer.name.clone()).unwrap_or_default(),
     };
     let denied = entry.issuer;

@@ -157,6 +157,7 @@ impl Named {
             issuer_key: self.issuer.as_ref().map(|issuer| serial::to_hex(&issuer.key)),
             issuer_name: self.issuer.as_ref().map(|issuer| issuer.name.clone()),
             certificate: der.map(|der| serial::to_hex(&der)),
+            source: None,
         })
     }
 }
@@ -176,7 +177,12 @@ fn revoke_alone(named: Named, places: &Places) -> Result<RevocationReport, Failu
     let mut deny_list = DenyList::open(places.deny_list())?;
     warn_of(deny_list.problems());
     let mut cutter = JournalCutter::open(&places.journal())?;
-    let order = Order { serial: named.serial, issuer: named.issuer, certificate: named.certificate, source: "xfrmctl" };
+    let order = Order {
+        serial: named.serial,
+        issuer: named.issuer,
+        certificate: named.certificate,
+        source: "xfrmctl".to_owned(),
+    };
     let known = known_issuers(Path::new(crate::args::DEFAULT_CONFIG));
     let revoked = revoke::revoke(&order, &known, &mut deny_list, &mut cutter, wall())?;
     Ok(revoked.report)

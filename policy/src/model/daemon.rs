@@ -3,6 +3,7 @@
 use super::addr::AddrPort;
 use super::mode_config::ModeConfig;
 use super::remote::{Remote, Timers};
+use super::revocation::RevocationConfig;
 use super::sainfo::Sainfo;
 
 /// `log`.
@@ -64,6 +65,8 @@ pub struct DaemonConfig {
     pub log: LogLevel,
     /// `timer`.
     pub timers: Timers,
+    /// `revocation`: further ways in for revocations.
+    pub revocation: RevocationConfig,
     /// `mode_cfg`: what clients of ISAKMP mode config are given; `None` gives nothing.
     pub mode_cfg: Option<ModeConfig>,
     /// `remote` blocks in file order.

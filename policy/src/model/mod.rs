@@ -12,6 +12,7 @@ pub mod mode_config;
 pub mod proposal;
 pub mod protocol_name;
 pub mod remote;
+pub mod revocation;
 pub mod sa;
 pub mod sainfo;
 pub mod secret;

@@ -36,6 +36,13 @@ impl Display for Printed<'_> {
         writeln!(f, "log {};", log_level(config.log))?;
         listen(f, &config.listen)?;
         timers(f, &config.timers)?;
+        if !config.revocation.allowed_users.is_empty() {
+            writeln!(f, "revocation {{")?;
+            for user in &config.revocation.allowed_users {
+                writeln!(f, "\tallow_user \"{user}\";")?;
+            }
+            writeln!(f, "}}")?;
+        }
         if let Some(block) = &config.mode_cfg {
             mode_cfg(f, block)?;
         }

@@ -1,3 +1,4 @@
 //! Keylime's revocation notices: what a verifier sends when a machine fails attestation.
 
+pub mod action;
 pub mod message;

@@ -42,7 +42,7 @@ fn run(known: &[u8], live: &[u8], named: Option<u8>) -> (Result<Revoked, RevokeE
     let known: Vec<KnownIssuer> =
         known.iter().map(|number| KnownIssuer { issuer: issuer(*number), certificate: None }).collect();
     let mut fake = Fake { live: live.iter().map(|number| issuer(*number)).collect(), deny_list: path, asked: vec![] };
-    let order = Order { serial: vec![3], issuer: named.map(issuer), certificate: None, source: "xfrmctl" };
+    let order = Order { serial: vec![3], issuer: named.map(issuer), certificate: None, source: "xfrmctl".to_owned() };
     let result = revoke(&order, &known, &mut deny_list, &mut fake, 77);
     (result, fake.asked)
 }

@@ -23,6 +23,7 @@ const KNOWN: &[&str] = &[
     "radiuscfg",
     "ldapcfg",
     "mode_cfg",
+    "revocation",
     "remote",
     "sainfo",
 ];
@@ -74,6 +75,7 @@ impl Resolver<'_> {
                 args.choice(&[("latin1", ()), ("utf-16le", ())], self.diagnostics);
             }
             "mode_cfg" => self.mode_cfg(args),
+            "revocation" => self.block(args, Self::revocation),
             "remote" => self.remote(args),
             "sainfo" => self.sainfo(args),
             _ => self.other_global(args),

@@ -10,6 +10,7 @@ mod identity;
 pub(crate) mod mode_cfg;
 mod proposal;
 mod remote;
+mod revocation;
 mod sainfo;
 
 use std::borrow::Cow;
