@@ -254,6 +254,8 @@ pub struct RevokedReport {
     pub issuer: Option<String>,
     /// Unix seconds of the entry.
     pub since: u64,
+    /// Who asked for it, one word.
+    pub source: String,
 }
 
 impl From<&DenyEntry> for RevokedReport {
@@ -266,6 +268,7 @@ impl From<&DenyEntry> for RevokedReport {
             },
             issuer: (!entry.issuer_name.is_empty()).then(|| entry.issuer_name.clone()),
             since: entry.time,
+            source: entry.source.clone(),
         }
     }
 }

@@ -241,11 +241,12 @@ pub fn revoked(entries: &[RevokedReport], palette: Palette) -> String {
     if entries.is_empty() {
         return "no certificate is revoked\n".to_owned();
     }
-    let mut table = table(palette, &["SERIAL", "SINCE", "ISSUER", "ISSUER KEY"]);
+    let mut table = table(palette, &["SERIAL", "SINCE", "BY", "ISSUER", "ISSUER KEY"]);
     for entry in entries {
         table.add_row([
             Cell::new(&entry.serial),
             Cell::new(civil::local(entry.since)),
+            Cell::new(&entry.source),
             Cell::new(or_dash(entry.issuer.as_ref())),
             Cell::new(&entry.issuer_key),
         ]);
@@ -294,7 +295,13 @@ mod tests {
 
     #[test]
     fn plain_tables_carry_no_escape() {
-        let entry = RevokedReport { serial: "3".to_owned(), issuer_key: "*".to_owned(), issuer: None, since: 0 };
+        let entry = RevokedReport {
+            serial: "3".to_owned(),
+            issuer_key: "*".to_owned(),
+            issuer: None,
+            since: 0,
+            source: "xfrmctl".to_owned(),
+        };
         let text = revoked(&[entry], Palette::Plain);
         assert!(!text.contains('\u{1b}'));
         assert_eq!(text.lines().count(), 2);

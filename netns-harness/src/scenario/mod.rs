@@ -5,6 +5,7 @@ mod certificates;
 mod deletion;
 pub mod drill;
 mod identities;
+mod keylime;
 mod life;
 mod nat;
 mod partial;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<Scenario> {
     certificates::add(&mut out);
     identities::add(&mut out);
     drill::add(&mut out);
+    keylime::add(&mut out);
     life::add(&mut out);
     nat::add(&mut out);
     psk::add(&mut out);
