@@ -30,6 +30,8 @@ pub(crate) enum JobOwner {
     Quick(Phase1Id, u32),
     /// A child whose outbound SA is being installed.
     Child(ChildId),
+    /// The question whether the peer of this ISAKMP SA lives.
+    Liveness(Phase1Id),
 }
 
 /// A question under way.

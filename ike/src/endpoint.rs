@@ -8,6 +8,7 @@ mod commands;
 mod informational;
 mod lifetimes;
 pub mod listing;
+mod liveness;
 mod moves;
 mod phase1;
 mod phase2;
@@ -127,6 +128,7 @@ impl Endpoint {
             Input::PolicyInstalled { job, policy, result } => self.policy_installed(job, &policy, result),
             Input::SaExpired { sa, hard } => self.sa_expired(&sa, hard),
             Input::SaDeleted { sa } => self.sa_deleted(&sa),
+            Input::TrafficSeen { job, packets } => self.traffic_seen(job, packets),
             Input::MappingChanged { sa, peer } => self.mapping_changed(&sa, peer),
             Input::Adopt(adopted) => self.adopt(*adopted),
             Input::Command(command) => self.command(command),
@@ -159,6 +161,7 @@ impl Endpoint {
                 Timer::ExpireChild(id) => self.expire_child(id),
                 Timer::RetireChild(id) => self.retire_child(id),
                 Timer::KeepAlive(number) => self.keep_alive(number),
+                Timer::Probe(id) => self.probe_due(id),
             }
         }
     }
@@ -181,7 +184,7 @@ impl Endpoint {
             ExchangeType::MAIN => self.main_mode(path, &message, fingerprint),
             ExchangeType::QUICK | ExchangeType::INFORMATIONAL if self.keep_early(path, &message, octets) => {}
             ExchangeType::QUICK => self.quick_mode(path, &message, fingerprint),
-            ExchangeType::INFORMATIONAL => self.informational(path, &message),
+            ExchangeType::INFORMATIONAL => self.informational(path, &message, fingerprint),
             other => self.dropped(path, &format!("{other:?} exchange is not supported")),
         }
     }

@@ -123,6 +123,13 @@ pub enum Input {
         /// Which SA.
         sa: SaName,
     },
+    /// Answer to [`Output::QueryTraffic`].
+    TrafficSeen {
+        /// The question.
+        job: JobId,
+        /// Packets that all these SAs together have carried so far; of SAs that are gone, none.
+        packets: u64,
+    },
     /// The kernel reports that authentic packets of an inbound SA come from elsewhere now: the peer's NAT has moved it
     /// (`XFRM_MSG_MAPPING`).
     MappingChanged {
@@ -231,6 +238,13 @@ pub enum Output {
     RemovePolicy {
         /// Its outbound selector.
         outbound: Selector,
+    },
+    /// Count the packets that these SAs have carried: has their peer been heard?
+    QueryTraffic {
+        /// Number of the question.
+        job: JobId,
+        /// Inbound SAs.
+        sas: Vec<SaName>,
     },
     /// Something worth a log line happened.
     Report(Report),

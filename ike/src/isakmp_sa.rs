@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::dpd::Liveness;
 use crate::phase2::exchange::SaFacts;
 use crate::phase2::quick::Quick;
 use crate::report::{CookiePair, Ends};
@@ -49,6 +50,10 @@ pub(crate) struct IsakmpSa {
     pub(crate) closed: bool,
     /// INITIAL-CONTACT was obeyed: it may come in MM5 and once more behind it.
     pub(crate) contacted: bool,
+    /// Probes of both sides.
+    pub(crate) liveness: Liveness,
+    /// Message IDs of informationals, the last [`MOST_FINISHED`] of them.
+    spent: VecDeque<u32>,
     /// Every message ID of a peer that may move: an old message sent again must not move it.
     used: BTreeSet<u32>,
 }
@@ -70,6 +75,8 @@ impl IsakmpSa {
             retiring: false,
             closed: false,
             contacted: false,
+            liveness: Liveness::default(),
+            spent: VecDeque::new(),
             used: BTreeSet::new(),
         }
     }
@@ -97,11 +104,24 @@ impl IsakmpSa {
         self.used.len() < MOST_USED
     }
 
-    /// Notes that a message ID was used up.
-    pub(crate) fn finish(&mut self, message_id: u32, answered: Answered) {
+    fn note_used(&mut self, message_id: u32) {
         if self.facts.traits.path_nat.peer && self.tells_replays() {
             self.used.insert(message_id);
         }
+    }
+
+    /// Notes that an informational used up its message ID.
+    pub(crate) fn spend(&mut self, message_id: u32) {
+        self.note_used(message_id);
+        if self.spent.len() >= MOST_FINISHED {
+            self.spent.pop_front();
+        }
+        self.spent.push_back(message_id);
+    }
+
+    /// Notes that a message ID was used up.
+    pub(crate) fn finish(&mut self, message_id: u32, answered: Answered) {
+        self.note_used(message_id);
         if self.finished.len() >= MOST_FINISHED {
             self.finished.pop_front();
         }
@@ -122,6 +142,7 @@ impl IsakmpSa {
         message_id != 0
             && !self.quick.contains_key(&message_id)
             && !self.finished.iter().any(|finished| finished.message_id == message_id)
+            && !self.spent.contains(&message_id)
             && !self.used.contains(&message_id)
     }
 }

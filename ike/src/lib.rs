@@ -8,6 +8,7 @@ mod children;
 pub mod config;
 mod context;
 pub mod crypto;
+mod dpd;
 pub mod endpoint;
 pub mod error;
 pub mod event;

@@ -201,6 +201,23 @@ pub enum Event {
         /// Its outbound selector.
         outbound: Selector,
     },
+    /// An idle peer is asked whether it lives.
+    PeerProbed {
+        /// Sequence number of the question.
+        number: u32,
+    },
+    /// The peer asks whether we live.
+    ProbeAnswered {
+        /// Sequence number of the question.
+        number: u32,
+    },
+    /// The peer has left all probes unanswered; what stands with it is taken down next.
+    PeerDead {
+        /// Ends.
+        ends: Ends,
+        /// The ISAKMP SA that was probed.
+        cookies: CookiePair,
+    },
     /// The peer knows nothing of us any more.
     InitialContact,
     /// The peer's SAs live shorter than we proposed.
@@ -437,6 +454,9 @@ impl fmt::Display for Event {
                 write!(f, "no policy found, try to generate the policy : {outbound}")
             }
             Self::PolicyDeleted { outbound } => write!(f, "deleting a generated policy. {outbound}"),
+            Self::PeerProbed { number } => write!(f, "DPD R-U-There sent ({number})"),
+            Self::ProbeAnswered { number } => write!(f, "DPD R-U-There received ({number}), answered"),
+            Self::PeerDead { cookies, .. } => write!(f, "DPD: remote (ISAKMP-SA spi={cookies}) seems to be dead."),
             Self::InitialContact => f.write_str("received INITIAL-CONTACT"),
             Self::ResponderLifetime { seconds } => write!(f, "received RESPONDER-LIFETIME: {seconds} seconds"),
             Self::OwnLifetime { seconds } => write!(f, "use own lifetime: my:{seconds}"),

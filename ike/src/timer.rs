@@ -41,6 +41,8 @@ pub(crate) enum Timer {
     RetireChild(ChildId),
     /// The NAT's mapping of the path with this number must be kept alive.
     KeepAlive(u64),
+    /// The peer of this ISAKMP SA has been silent, or has not answered a probe.
+    Probe(Phase1Id),
 }
 
 /// The table.

@@ -158,6 +158,10 @@ impl Driver {
                 self.workers.submit(move || Input::Signed { job, result: keys.sign(key, &octets) });
             }
             Output::Judge { job, request } => self.judge(job, request),
+            Output::QueryTraffic { job, sas } => {
+                let packets = self.kernel.packets(&sas);
+                self.inputs.push_back(Input::TrafficSeen { job, packets });
+            }
             Output::Report(report) => self.report(&report),
             // Always the last of a drain, and taken there.
             Output::WakeAt(when) => self.wake_at = when,

@@ -14,7 +14,7 @@ use xfrm::batch::Refusal;
 use xfrm::model::notice::{Mapping, Notice, Severity};
 use xfrm::model::policy::{Policy, PolicyKey, PolicyTarget};
 use xfrm::model::sa::Sa;
-use xfrm::request::Request;
+use xfrm::request::{Reply, Request};
 use xfrm::socket::Connection;
 
 use super::generated::Generated;
@@ -280,6 +280,18 @@ impl Kernel {
     /// DELSA, together with others of this drain: see [`Kernel::flush`].
     pub fn remove(&mut self, name: SaName) {
         self.removals.push(name);
+    }
+
+    /// Packets that these SAs have carried; one that is gone has carried none.
+    pub fn packets(&mut self, names: &[SaName]) -> u64 {
+        let requests: Vec<Request> =
+            names.iter().map(|name| Request::GetSa { name: lower::to_kernel(*name), mark: None }).collect();
+        let answers = self.connection.execute(&requests);
+        let carried = answers.into_iter().filter_map(Result::ok).map(|reply| match reply {
+            Reply::Sa(sa) => sa.usage.packets,
+            _ => 0,
+        });
+        carried.sum()
     }
 
     /// Carries out the removals: outbound SAs first, so that no packet leaves for an SA that the peer is losing.

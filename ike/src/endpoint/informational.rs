@@ -11,9 +11,10 @@ use crate::event::{ChildId, SaName};
 use crate::informational::exchange::{open, seal};
 use crate::message::{Cookies, Message};
 use crate::payloads::bodies;
+use crate::phase2::wish::ChildWish;
 use crate::protection::Notice;
 use crate::report::{Event, Level};
-use crate::retransmit::Answered;
+use crate::retransmit::Fingerprint;
 use crate::timer::Phase1Id;
 use crate::wire::delete::DeletePayload;
 use crate::wire::header::Cookie;
@@ -24,22 +25,30 @@ use crate::wire::number::{Flags, NotifyType, PayloadType, ProtocolId};
 impl Endpoint {
     /// Sends one payload under an ISAKMP SA. It is not repeated: nothing answers it.
     pub(super) fn send_informational(&mut self, id: Phase1Id, payload: (PayloadType, Vec<u8>)) {
-        let mut message_id = self.cx.random_u32();
-        let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) else { return };
-        while !sa.is_fresh(message_id) {
-            message_id = message_id.wrapping_add(1);
-        }
-        match seal(&sa.facts.protection, message_id, payload) {
-            Ok(datagram) => self.cx.send(sa.facts.path, datagram),
-            Err(error) => {
-                let path = sa.facts.path;
-                self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
-            }
+        let Some(datagram) = self.seal_informational(id, payload) else { return };
+        if let Some(sa) = self.sas.get(&id) {
+            self.cx.send(sa.facts.path, datagram);
         }
     }
 
+    /// Makes an informational of one payload; `None` if the SA is closed.
+    pub(super) fn seal_informational(&mut self, id: Phase1Id, payload: (PayloadType, Vec<u8>)) -> Option<Vec<u8>> {
+        let mut message_id = self.cx.random_u32();
+        let sa = self.sas.get(&id).filter(|sa| !sa.closed)?;
+        while !sa.is_fresh(message_id) {
+            message_id = message_id.wrapping_add(1);
+        }
+        let sealed = seal(&sa.facts.protection, message_id, payload);
+        let path = sa.facts.path;
+        sealed
+            .inspect_err(|error| {
+                self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
+            })
+            .ok()
+    }
+
     /// An informational of the peer.
-    pub(super) fn informational(&mut self, path: Path, message: &Message<'_>) {
+    pub(super) fn informational(&mut self, path: Path, message: &Message<'_>, fingerprint: Fingerprint) {
         if !message.header.flags.contains(Flags::ENCRYPTED) {
             return self.unprotected(path, message);
         }
@@ -49,16 +58,21 @@ impl Endpoint {
             return self.informational_in_main_mode(path, message);
         };
         let Some(sa) = self.sas.get_mut(&id) else { return };
+        if let Some(reply) = sa.liveness.again(message_id, fingerprint, now) {
+            return self.answer_duplicate(path, Some(reply));
+        }
         if !sa.is_fresh(message_id) {
             return self.dropped(path, "informational with a message ID that was used before");
         }
         match open(&sa.facts.protection, message) {
             Ok(notices) => {
-                sa.heard(now);
-                sa.finish(message_id, Answered::default());
-                self.arrived(id, path);
+                sa.spend(message_id);
+                if sa.liveness.vouches(&notices) {
+                    sa.heard(now);
+                    self.arrived(id, path);
+                }
                 for notice in notices {
-                    self.notice(id, path, notice);
+                    self.notice((id, path), (message_id, fingerprint), notice);
                 }
             }
             Err(error) => self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() }),
@@ -103,19 +117,24 @@ impl Endpoint {
         }
     }
 
-    fn notice(&mut self, id: Phase1Id, path: Path, notice: Notice) {
+    /// `message` names the message that the notice came in.
+    fn notice(&mut self, (id, path): (Phase1Id, Path), message: (u32, Fingerprint), notice: Notice) {
         // An earlier notice of the same message may have ended the SA (ATTACKS A-20).
         if !self.sas.contains_key(&id) {
             return;
         }
         match notice {
             Notice::Delete(delete) => self.deleted_by_peer(id, &delete),
+            Notice::Notify(notify) if notify.kind == NotifyType::R_U_THERE => {
+                self.probed(id, message.0, message.1, &notify);
+            }
             Notice::Notify(notify) => self.notified(id, path, &notify),
         }
     }
 
     fn notified(&mut self, id: Phase1Id, path: Path, notify: &NotifyPayload) {
         match notify.kind {
+            NotifyType::R_U_THERE_ACK => self.acknowledged(id, notify),
             NotifyType::INITIAL_CONTACT => self.drop_stale(id),
             kind if kind.is_error() => {
                 self.cx.report(Level::Error, path.peer, Event::NotifyReceived { kind });
@@ -166,7 +185,7 @@ impl Endpoint {
     }
 
     /// Closes an ISAKMP SA that the peer no longer has.
-    fn purge_sa(&mut self, id: Phase1Id) {
+    pub(super) fn purge_sa(&mut self, id: Phase1Id) {
         let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) else { return };
         self.cx.report(Level::Info, sa.facts.path.peer, Event::Phase1Purged { cookies: sa.cookie_pair() });
         self.close_sa(id);
@@ -189,7 +208,18 @@ impl Endpoint {
         let Some(other) = self.by_cookies.get(&cookies).copied() else { return };
         let owner = |id: Phase1Id| self.sas.get(&id).map(|sa| (sa.facts.path.peer, sa.facts.owner.identity.clone()));
         if owner(id).is_some() && owner(id) == owner(other) {
-            self.purge_sa(other);
+            self.end_at_peers_wish(other);
+        }
+    }
+
+    /// What we were negotiating under it goes on under another, if there is one: of two that crossed the peer keeps one.
+    fn end_at_peers_wish(&mut self, id: Phase1Id) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let path = sa.facts.path;
+        let wishes: Vec<ChildWish> = sa.quick.values().filter_map(|quick| quick.wish.clone()).collect();
+        self.purge_sa(id);
+        if self.sa_with(path.local.ip(), path.peer.ip()).is_some() {
+            self.later.extend(wishes.into_iter().filter(|wish| wish.replaces.is_none()));
         }
     }
 

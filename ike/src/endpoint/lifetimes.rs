@@ -36,6 +36,11 @@ impl Endpoint {
             .by_peer(peer)
             .iter()
             .any(|child| self.children.get(*child).is_some_and(|child| child.key.local == path.local.ip()));
+        // `rekey on`: not towards a peer that may be dead; `force`: whatever the probes say (RACOON section 5.6).
+        if sa.facts.remote.remote.rekey == Rekey::On && self.is_doubtful(id) {
+            self.cx.timers.set(Timer::RekeyPhase1(id), self.cx.now.monotonic + RETRY);
+            return;
+        }
         if !needed || self.cx.config.remote_for(peer).is_none_or(|remote| remote.remote.rekey == Rekey::Off) {
             return;
         }
@@ -75,6 +80,7 @@ impl Endpoint {
         // The one that replaced it is gone: it serves again.
         if let Some(sa) = self.sas.get_mut(&id) {
             sa.retiring = false;
+            self.watch_peer(id);
         }
     }
 

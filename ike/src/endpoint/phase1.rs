@@ -499,6 +499,7 @@ impl Endpoint {
             self.cx.timers.set(Timer::RekeyPhase1(id), at);
         }
         self.sas.insert(id, sa);
+        self.watch_peer(id);
     }
 
     /// The wish's traffic can be asked for again; the kernel does so with the next packet.
@@ -534,8 +535,9 @@ impl Endpoint {
         for message_id in open {
             self.drop_quick(id, message_id, "its ISAKMP SA is gone");
         }
-        self.cx.timers.cancel(Timer::RekeyPhase1(id));
-        self.cx.timers.cancel(Timer::ExpirePhase1(id));
+        for timer in [Timer::RekeyPhase1(id), Timer::ExpirePhase1(id), Timer::Probe(id)] {
+            self.cx.timers.cancel(timer);
+        }
         self.cx.timers.set(Timer::RetirePhase1(id), self.cx.now.monotonic + CLOSED_GRACE);
     }
 

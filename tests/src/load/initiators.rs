@@ -229,6 +229,7 @@ impl Initiators {
                 let result = Ok(ReqId(0));
                 self.inputs.push_back(Input::PolicyInstalled { job, policy, result });
             }
+            Output::QueryTraffic { job, .. } => self.inputs.push_back(Input::TrafficSeen { job, packets: 0 }),
             Output::RemoveSa { .. }
             | Output::MovePolicy { .. }
             | Output::RemovePolicy { .. }

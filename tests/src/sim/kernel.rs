@@ -17,6 +17,8 @@ pub struct Standing {
     pub sa: SaInstall,
     /// When it was installed.
     pub since: Duration,
+    /// Packets of the peer that came in by it.
+    pub packets: u64,
     soft_told: bool,
 }
 
@@ -63,7 +65,7 @@ impl Kernel {
         if self.sas.contains_key(&sa.name) {
             return Err("File exists".to_owned());
         }
-        self.sas.insert(sa.name, Standing { sa, since: now, soft_told: false });
+        self.sas.insert(sa.name, Standing { sa, since: now, packets: 0, soft_told: false });
         Ok(())
     }
 
@@ -132,12 +134,17 @@ impl Kernel {
     }
 
     /// The inbound SA that takes a packet of this SA, with the same keys; `name` is how this side knows it.
-    pub fn taker(&self, name: &SaName, sent: &SaInstall) -> Option<&Standing> {
-        self.sas.get(name).filter(|standing| {
+    pub fn taker(&mut self, name: &SaName, sent: &SaInstall) -> Option<&mut Standing> {
+        self.sas.get_mut(name).filter(|standing| {
             standing.sa.direction == SaDirection::Inbound
                 && standing.sa.cipher_key == sent.cipher_key
                 && standing.sa.integrity_key == sent.integrity_key
                 && standing.sa.encapsulation.is_some() == sent.encapsulation.is_some()
         })
+    }
+
+    /// Packets that came in by these SAs.
+    pub fn packets(&self, names: &[SaName]) -> u64 {
+        names.iter().filter_map(|name| self.sas.get(name)).map(|standing| standing.packets).sum()
     }
 }

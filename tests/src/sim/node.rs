@@ -12,7 +12,7 @@ use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
 use policy::model::identity::{Identity, IdentityKind, PeersIdentifier};
 use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
-use policy::model::remote::{NatTraversal, Remote, Timers};
+use policy::model::remote::{Dpd, IkeFrag, NatTraversal, Remote, Timers};
 use policy::model::sainfo::{Sainfo, SainfoId};
 
 use super::kernel::Kernel;
@@ -35,6 +35,12 @@ pub struct Settings {
     pub nat_traversal: NatTraversal,
     /// Is node 1 behind a NAT?
     pub behind_nat: bool,
+    /// Dead peer detection.
+    pub dpd: Dpd,
+    /// IKE fragmentation.
+    pub ike_frag: IkeFrag,
+    /// Octets of a node's certificate: what makes the last messages of phase 1 large.
+    pub certificate_octets: usize,
 }
 
 impl Default for Settings {
@@ -47,6 +53,9 @@ impl Default for Settings {
             auth: AuthMethod::RsaSignature,
             nat_traversal: NatTraversal::Off,
             behind_nat: false,
+            dpd: Dpd::default(),
+            ike_frag: IkeFrag::Off,
+            certificate_octets: 2,
         }
     }
 }
@@ -106,6 +115,8 @@ fn remote(name: u8, settings: &Settings) -> Remote {
         send_cr: name.is_multiple_of(2),
         proposal_check: settings.check,
         nat_traversal: settings.nat_traversal,
+        dpd: settings.dpd,
+        ike_frag: settings.ike_frag,
         proposals: vec![Phase1Proposal {
             cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) },
             hash: Hash::Sha256,
@@ -126,9 +137,11 @@ const PSK_FILE: &[u8] =
 
 /// The configuration of a node.
 pub fn config(name: u8, settings: &Settings) -> Config {
+    let mut certificate = vec![0x30, name];
+    certificate.resize(settings.certificate_octets.max(2), 0xa5);
     let credential = Credential {
         key: KeyHandle(u32::from(name)),
-        chain: vec![vec![0x30, name]],
+        chain: vec![certificate],
         subject: vec![0x30, 0],
         issuers: vec![vec![0x30, 0]],
     };

@@ -213,6 +213,10 @@ impl World {
                     nat.keepalives += 1;
                 }
             }
+            Output::QueryTraffic { job, sas } => {
+                let packets = self.nodes[node].kernel.packets(&sas);
+                self.at(node, soon, Input::TrafficSeen { job, packets });
+            }
             Output::Report(report) => {
                 if self.keep_reports {
                     self.reports.push((node, self.now, report));
@@ -285,6 +289,7 @@ impl World {
         }
         let name = self.named_across(sa.name);
         let Some(taken) = self.nodes[1 - node].kernel.taker(&name, sa) else { return };
+        taken.packets += 1;
         self.arrived += 1;
         let known = taken.sa.encapsulation.map(|udp| SocketAddr::new(taken.sa.name.src, udp.src_port));
         if let Some(peer) = source.filter(|_| known != source) {
@@ -317,6 +322,12 @@ impl World {
             reqid: ReqId(0),
         };
         self.happen(node, Input::Acquire(acquire));
+    }
+
+    /// Gives a node another configuration.
+    pub fn reconfigure(&mut self, node: usize, settings: &Settings) {
+        let config = super::node::config(node as u8 + 1, settings);
+        self.deliver(node, Input::Configure(Arc::new(config)));
     }
 
     /// Kills a node's daemon: its kernel keeps what it has, the endpoint is new.
