@@ -9,6 +9,7 @@ use std::time::Duration;
 use policy::model::remote::Rekey;
 
 use super::Endpoint;
+use super::moves::is_of;
 use super::phase1::RETRY;
 use crate::children::{Child, Outbound};
 use crate::context::Path;
@@ -31,11 +32,8 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&id).filter(|sa| !sa.retiring) else { return };
         let path = sa.facts.path;
         let peer = path.peer.ip();
-        let needed = self
-            .children
-            .by_peer(peer)
-            .iter()
-            .any(|child| self.children.get(*child).is_some_and(|child| child.key.local == path.local.ip()));
+        let needs = |child: &Child| child.key.local == path.local.ip() && is_of(sa, Some(&child.owner.identity));
+        let needed = self.children.by_peer(peer).iter().any(|child| self.children.get(*child).is_some_and(needs));
         // `rekey on`: not towards a peer that may be dead; `force`: whatever the probes say (RACOON section 5.6).
         if sa.facts.remote.remote.rekey == Rekey::On && self.is_doubtful(id) {
             self.cx.timers.set(Timer::RekeyPhase1(id), self.cx.now.monotonic + RETRY);
@@ -71,8 +69,11 @@ impl Endpoint {
             return;
         }
         let path = sa.facts.path;
+        let identity = sa.facts.owner.identity.clone();
         let serves = |other: &Phase1Id| {
-            self.sas.get(other).is_some_and(|other| !other.retiring && other.facts.path.local.ip() == path.local.ip())
+            self.sas.get(other).is_some_and(|other| {
+                !other.retiring && other.facts.path.local.ip() == path.local.ip() && is_of(other, Some(&identity))
+            })
         };
         if self.by_peer.get(&path.peer.ip()).into_iter().flatten().any(serves) {
             return self.delete_sa(id);

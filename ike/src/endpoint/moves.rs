@@ -15,6 +15,7 @@ use crate::children::{Child, Outbound, drop_member};
 use crate::context::Path;
 use crate::error::ExchangeError;
 use crate::event::{AdoptedChild, ChildId, ChildMove, Output, Owner, SaName, UdpEncapsulation};
+use crate::isakmp_sa::IsakmpSa;
 use crate::phase2::wish::{ChildKey, ChildWish, transport_selector};
 use crate::report::{Ends, Event, Level};
 use crate::retransmit::Fingerprint;
@@ -31,6 +32,11 @@ pub(super) fn may_come(known: Path, nat: &Nat, came: Path, natt_port: u16) -> bo
     let floats = came.local.port() == natt_port && known.local.port() != natt_port;
     let theirs = nat.peer || (came.peer.ip() == known.peer.ip() && (floats || came.peer.port() == known.peer.port()));
     nat.dialect.is_some() && ours && theirs
+}
+
+/// Is this an ISAKMP SA of `whose`, where several hosts may stand behind the peer's address?
+pub(super) fn is_of(sa: &IsakmpSa, whose: Option<&Identity>) -> bool {
+    !sa.facts.traits.path_nat.peer || whose.is_none_or(|whose| *whose == sa.facts.owner.identity)
 }
 
 /// Paths through a NAT of ours that are kept alive, by number and by path.
@@ -155,6 +161,14 @@ impl Endpoint {
         let wished = wishes.iter().filter_map(|wish| self.children.get(wish.replaces?));
         let any = self.children.by_peer(peer).into_iter().rev().filter_map(|id| self.children.get(id));
         wished.chain(any).filter(hidden).map(of_child).find(fits)
+    }
+
+    /// Whose the traffic of a wish is, as far as it was anybody's.
+    pub(super) fn holder_of(&self, wish: &ChildWish) -> Option<Identity> {
+        let renewed = wish.replaces.and_then(|id| self.children.get(id));
+        let newest = || self.children.by_key(&wish.what).into_iter().next_back().and_then(|id| self.children.get(id));
+        let child = renewed.or_else(newest).map(|child| child.owner.identity.clone());
+        child.or_else(|| self.generated_for(&wish.what))
     }
 
     /// Two hosts behind one NAT whose traffic looks the same from here cannot be told apart: the second is refused, or

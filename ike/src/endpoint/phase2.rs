@@ -5,20 +5,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::model::identity::Identity;
 use policy::model::sa::Spi;
 
+use super::moves::is_of;
 use super::{Endpoint, Holder};
 use crate::children::{Child, Outbound};
 use crate::context::{JobOwner, Path};
 use crate::error::ExchangeError;
 use crate::event::{ChildId, JobId, Output, SaName};
-use crate::handshake::MOST_REFUSALS;
+use crate::handshake::{Handshake, MOST_REFUSALS};
 use crate::informational::exchange::{delete_child, error_notify};
 use crate::isakmp_sa::MOST_QUICK_MODES;
 use crate::message::{Message, Role};
 use crate::phase2::exchange::{NewChild, QuickFacts};
 use crate::phase2::quick::{Quick, State, Step};
-use crate::phase2::wish::ChildWish;
+use crate::phase2::wish::{ChildKey, ChildWish};
 use crate::phase2::{quick_initiator, quick_responder};
 use crate::report::{Ends, Event, Level};
 use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
@@ -46,7 +48,8 @@ impl Endpoint {
         if wish.replaces.is_none() && (raced || self.is_offered(&wish)) {
             return;
         }
-        if let Some(id) = self.sa_with(what.local, what.peer) {
+        let whose = self.holder_of(&wish);
+        if let Some(id) = self.sa_with(what.local, what.peer, whose.as_ref()) {
             if self.pending.insert(what) || !self.has_quick_for(id, &wish) {
                 self.begin_quick(id, wish);
             }
@@ -55,13 +58,12 @@ impl Endpoint {
         if !self.pending.insert(what) {
             return;
         }
-        let under_way = self
-            .by_peer
-            .get(&what.peer)
-            .into_iter()
-            .flatten()
-            .copied()
-            .find(|id| self.handshakes.get(id).is_some_and(|handshake| handshake.path.local.ip() == what.local));
+        let known = self.known_path((what.local, what.peer), None, std::slice::from_ref(&wish));
+        let with_it = |handshake: &Handshake| {
+            handshake.path.local.ip() == what.local && known.is_none_or(|known| known == handshake.path)
+        };
+        let mut handshakes = self.by_peer.get(&what.peer).into_iter().flatten().copied();
+        let under_way = handshakes.find(|id| self.handshakes.get(id).is_some_and(with_it));
         match under_way.and_then(|id| self.handshakes.get_mut(&id)) {
             Some(handshake) => handshake.wishes.push(wish),
             None => self.initiate(what.local, what.peer, vec![wish], None),
@@ -88,13 +90,14 @@ impl Endpoint {
         self.sas.get(&id).is_some_and(|sa| sa.quick.values().any(same))
     }
 
-    /// The ISAKMP SA for new quick modes: the newest, one that retires only if there is no other.
-    pub(super) fn sa_with(&self, local: IpAddr, peer: IpAddr) -> Option<Phase1Id> {
+    /// The ISAKMP SA for new quick modes: the newest, one that retires only if there is no other. Of several hosts behind
+    /// one NAT it must be that of `whose`, if that is known.
+    pub(super) fn sa_with(&self, local: IpAddr, peer: IpAddr, whose: Option<&Identity>) -> Option<Phase1Id> {
         self.by_peer
             .get(&peer)?
             .iter()
             .filter_map(|id| self.sas.get(id))
-            .filter(|sa| !sa.closed && sa.facts.path.local.ip() == local)
+            .filter(|sa| !sa.closed && sa.facts.path.local.ip() == local && is_of(sa, whose))
             .max_by_key(|sa| (!sa.retiring, sa.established, sa.id))
             .map(|sa| sa.id)
     }
@@ -500,7 +503,10 @@ impl Endpoint {
         let Some(child) = self.remove_child(id) else { return };
         // charon looks for the child under the ISAKMP SA that the DELETE comes by, and nowhere else.
         let serves = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| !sa.retiring);
-        let parent = child.made_under.filter(serves).or_else(|| self.sa_with(child.key.local, child.key.peer));
+        let parent = child.made_under.filter(serves).or_else(|| {
+            let ChildKey { local, peer, .. } = child.key;
+            self.sa_with(local, peer, Some(&child.owner.identity))
+        });
         if let Some(sa) = parent {
             self.send_informational(sa, delete_child(child.inbound.protocol, child.inbound.spi));
         }

@@ -94,6 +94,12 @@ impl Endpoint {
         self.drive_quick(id, message_id, quick::Step::Generated(job, result), None);
     }
 
+    /// Whom the policy for this traffic was made for.
+    pub(super) fn generated_for(&self, key: &ChildKey) -> Option<Identity> {
+        let entry = self.generated.get(&key.outbound).filter(|entry| entry.key == *key)?;
+        Some(entry.identity.clone())
+    }
+
     /// A child of an earlier run had a policy made for it.
     pub(super) fn adopt_policy(&mut self, key: ChildKey, identity: Identity) {
         self.generated.insert(key.outbound, Generated { key, identity });
