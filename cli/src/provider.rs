@@ -4,10 +4,13 @@ use std::fmt;
 
 use ike::crypto::backend::fixed_base::generator_power;
 use ike::crypto::group::{self, check_public, exponent_octets};
-use ike::crypto::provider::{CryptoError, DhPair, Provider, RsaPublicKey};
+use ike::crypto::provider::{CryptoError, DhPair, EcCurve, EcPublicKey, Provider, RsaPublicKey};
 use ike::crypto::signature::check_rsa_input;
 use openssl::bn::{BigNum, BigNumContext};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
+use openssl::nid::Nid;
 use openssl::rsa::{Padding, Rsa};
 use policy::model::algorithm::Group;
 use policy::model::secret::Secret;
@@ -69,6 +72,36 @@ impl Provider for OpensslProvider {
         check_rsa_input(key, input)?;
         rsa_public(key, input).map_err(library)
     }
+
+    fn ecdsa_verify(&self, key: &EcPublicKey, digest: &[u8], r: &[u8], s: &[u8]) -> Result<bool, CryptoError> {
+        let group = ec_group(key.curve).map_err(library)?;
+        let number = |octets: &[u8]| BigNum::from_slice(octets).map_err(library);
+        // Refuses what is not on the curve.
+        let key = EcKey::from_public_key_affine_coordinates(&group, &*number(&key.x)?, &*number(&key.y)?)
+            .map_err(|_| CryptoError::Ecdsa("the key is no point of its curve"))?;
+        let (r, s) = (number(r)?, number(s)?);
+        let mut order = BigNum::new().map_err(library)?;
+        let mut context = BigNumContext::new().map_err(library)?;
+        group.order(&mut order, &mut context).map_err(library)?;
+        if [&r, &s].into_iter().any(|number| number.num_bits() == 0 || *number >= order) {
+            return Err(CryptoError::Ecdsa("r or s is zero or not below the order of the curve"));
+        }
+        let signature = EcdsaSig::from_private_components(r, s).map_err(library)?;
+        signature.verify(digest, &key).map_err(library)
+    }
+}
+
+/// OpenSSL's name of a curve.
+pub fn curve_nid(curve: EcCurve) -> Nid {
+    match curve {
+        EcCurve::P256 => Nid::X9_62_PRIME256V1,
+        EcCurve::P384 => Nid::SECP384R1,
+        EcCurve::P521 => Nid::SECP521R1,
+    }
+}
+
+fn ec_group(curve: EcCurve) -> Result<EcGroup, ErrorStack> {
+    EcGroup::from_curve_name(curve_nid(curve))
 }
 
 /// `base^secret mod p` in constant time, left-padded to the group's length.

@@ -1,19 +1,29 @@
-//! Holds a private RSA key and signs HASH_I or HASH_R with it: the answer to the core's `Sign`.
+//! Holds a private key, RSA or on a curve, and signs HASH_I or HASH_R with it: the answer to the core's `Sign`.
 
 use std::fmt;
 
-use ike::crypto::provider::RsaPublicKey;
+use ike::crypto::provider::{EcCurve, PublicKey, RsaPublicKey};
+use openssl::ec::{EcKey, EcKeyRef};
+use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::{Padding, Rsa};
 use thiserror::Error;
 
+use crate::pki::leaf::ec_public_key;
+use crate::provider::curve_nid;
+
 /// Sizes of modulus that are accepted, in bits: what [`ike::crypto::signature`] accepts from a peer.
 const BITS: std::ops::RangeInclusive<i32> = 1024..=8192;
 
-/// A private RSA key.
+/// A private key.
 pub struct Signer {
-    key: Rsa<Private>,
+    key: Key,
+}
+
+enum Key {
+    Rsa(Rsa<Private>),
+    Ec(EcKey<Private>, EcCurve),
 }
 
 /// Why a key cannot be used, or could not sign.
@@ -26,8 +36,8 @@ pub enum SignerError {
     #[error("no private key in PEM form: {0}")]
     NotPem(ErrorStack),
     /// A key of another kind.
-    #[error("private key is not RSA; only RSA signatures are supported")]
-    NotRsa,
+    #[error("private key is neither RSA nor on one of the curves P-256, P-384 and P-521")]
+    Kind,
     /// Its modulus is too small or too large.
     #[error("private key of {0} bits; 1024 to 8192 are accepted, 2048 or more recommended")]
     Size(i32),
@@ -56,10 +66,21 @@ impl Signer {
             Err(_) if asked => return Err(SignerError::Encrypted),
             Err(error) => return Err(SignerError::NotPem(error)),
         };
-        if key.id() != Id::RSA {
-            return Err(SignerError::NotRsa);
+        match key.id() {
+            Id::RSA => Self::rsa(key.rsa().map_err(|_| SignerError::Kind)?),
+            Id::EC => Self::ec(key.ec_key().map_err(|_| SignerError::Kind)?),
+            _ => Err(SignerError::Kind),
         }
-        let key = key.rsa().map_err(|_| SignerError::NotRsa)?;
+    }
+
+    fn ec(key: EcKey<Private>) -> Result<Self, SignerError> {
+        let curve = EcCurve::ALL.into_iter().find(|curve| key.group().curve_name() == Some(curve_nid(*curve)));
+        let curve = curve.ok_or(SignerError::Kind)?;
+        key.check_key().map_err(|_| SignerError::Damaged)?;
+        Ok(Self { key: Key::Ec(key, curve) })
+    }
+
+    fn rsa(key: Rsa<Private>) -> Result<Self, SignerError> {
         let bits = key.n().num_bits();
         if !BITS.contains(&bits) {
             return Err(SignerError::Size(bits));
@@ -67,38 +88,71 @@ impl Signer {
         if !key.check_key().unwrap_or(false) {
             return Err(SignerError::Damaged);
         }
-        Ok(Self { key })
+        Ok(Self { key: Key::Rsa(key) })
     }
 
     /// The public half, to be compared with the certificate's.
-    pub fn public_key(&self) -> RsaPublicKey {
-        RsaPublicKey { modulus: self.key.n().to_vec(), exponent: self.key.e().to_vec() }
+    ///
+    /// # Errors
+    /// [`SignerError::Damaged`] for a point that has no coordinates.
+    pub fn public_key(&self) -> Result<PublicKey, SignerError> {
+        match &self.key {
+            Key::Rsa(key) => Ok(RsaPublicKey { modulus: key.n().to_vec(), exponent: key.e().to_vec() }.into()),
+            Key::Ec(key, curve) => {
+                let key = ec_public_key(key.group(), key.public_key(), *curve);
+                key.map(PublicKey::Ec).map_err(|_| SignerError::Damaged)
+            }
+        }
     }
 
-    /// Signs `octets` as they are: PKCS#1 v1.5 padding, no DigestInfo (RFC 2409 §5.1). The operation is blinded.
+    /// Signs HASH_I or HASH_R as they are, without hashing them again. RSA: PKCS#1 v1.5 padding, no DigestInfo (RFC 2409
+    /// §5.1), blinded. ECDSA: r and s, each as long as the curve's field (RFC 4754 §7).
     ///
     /// # Errors
     /// [`SignerError::Sign`] if the octets do not fit the modulus or OpenSSL fails.
     pub fn sign_unprefixed(&self, octets: &[u8]) -> Result<Vec<u8>, SignerError> {
-        let mut signature = vec![0; self.key.size() as usize];
-        let written = self.key.private_encrypt(octets, &mut signature, Padding::PKCS1).map_err(SignerError::Sign)?;
-        signature.truncate(written);
-        Ok(signature)
+        match &self.key {
+            Key::Rsa(key) => sign_rsa(key, octets),
+            Key::Ec(key, curve) => sign_ecdsa(key, *curve, octets),
+        }
+        .map_err(SignerError::Sign)
     }
+
+    /// The size of the key, in bits.
+    pub fn bits(&self) -> i32 {
+        match &self.key {
+            Key::Rsa(key) => key.n().num_bits(),
+            Key::Ec(key, _) => i32::try_from(key.group().degree()).unwrap_or(i32::MAX),
+        }
+    }
+}
+
+fn sign_rsa(key: &Rsa<Private>, octets: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    let mut signature = vec![0; key.size() as usize];
+    let written = key.private_encrypt(octets, &mut signature, Padding::PKCS1)?;
+    signature.truncate(written);
+    Ok(signature)
+}
+
+fn sign_ecdsa(key: &EcKeyRef<Private>, curve: EcCurve, digest: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    let signature = EcdsaSig::sign(digest, key)?;
+    let length = i32::try_from(curve.octets()).unwrap_or(i32::MAX);
+    Ok([signature.r().to_vec_padded(length)?, signature.s().to_vec_padded(length)?].concat())
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signer({} bits)", self.key.n().num_bits())
+        write!(f, "Signer({} bits)", self.bits())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ike::crypto::signature::verify;
-    use openssl::ec::{EcGroup, EcKey};
+    use ike::crypto::signature::{SignatureError, verify_by};
+    use openssl::ec::EcGroup;
     use openssl::nid::Nid;
     use openssl::symm::Cipher;
+    use policy::model::algorithm::AuthMethod;
 
     use super::*;
     use crate::provider::OpensslProvider;
@@ -115,10 +169,49 @@ mod tests {
             for hash in [[1; 16].as_slice(), &[2; 20], &[3; 64]] {
                 let signature = signer.sign_unprefixed(hash).unwrap();
                 assert_eq!(signature.len(), 256);
-                assert_eq!(verify(&OpensslProvider::new(), &signer.public_key(), &signature, hash), Ok(()));
+                let key = signer.public_key().unwrap();
+                let verified = |method| verify_by(&OpensslProvider::new(), method, &key, &signature, hash);
+                assert_eq!(verified(AuthMethod::RsaSignature), Ok(()));
+                assert_eq!(verified(AuthMethod::EcdsaP256), Err(SignatureError::WrongKey("ecdsa256")));
             }
             assert!(matches!(signer.sign_unprefixed(&[0; 246]), Err(SignerError::Sign(_))));
             assert_eq!(format!("{signer:?}"), "Signer(2048 bits)");
+        }
+    }
+
+    fn ec(name: Nid) -> PKey<Private> {
+        let group = EcGroup::from_curve_name(name).unwrap();
+        PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+    }
+
+    /// RFC 4754: over the hash as it is, both halves at full length however short the numbers are.
+    #[test]
+    fn signs_on_each_curve_what_the_core_verifies() {
+        let provider = OpensslProvider::new();
+        for curve in EcCurve::ALL {
+            let key = ec(curve_nid(curve));
+            let method = curve.method();
+            let hash = vec![7; method.signature_hash().unwrap().facts().output];
+            for pem in [key.private_key_to_pem_pkcs8().unwrap(), key.ec_key().unwrap().private_key_to_pem().unwrap()] {
+                let signer = Signer::from_pem(&pem).unwrap();
+                let public = signer.public_key().unwrap();
+                for _ in 0..50 {
+                    let signature = signer.sign_unprefixed(&hash).unwrap();
+                    assert_eq!(signature.len(), 2 * curve.octets());
+                    assert_eq!(verify_by(&provider, method, &public, &signature, &hash), Ok(()));
+                    let mut other = hash.clone();
+                    other[0] ^= 1;
+                    let refused = verify_by(&provider, method, &public, &signature, &other);
+                    assert_eq!(refused, Err(SignatureError::Mismatch));
+                    let short = verify_by(&provider, method, &public, &signature[1..], &hash);
+                    assert!(matches!(short, Err(SignatureError::Length { .. })));
+                }
+                for octet in [0, 0xff] {
+                    let nonsense = vec![octet; 2 * curve.octets()];
+                    let refused = verify_by(&provider, method, &public, &nonsense, &hash);
+                    assert!(matches!(refused, Err(SignatureError::Crypto(_))), "{refused:?}");
+                }
+            }
         }
     }
 
@@ -126,9 +219,8 @@ mod tests {
     fn refuses_what_it_cannot_use() {
         let encrypted = rsa(1024).private_key_to_pem_pkcs8_passphrase(Cipher::aes_128_cbc(), b"secret").unwrap();
         assert!(matches!(Signer::from_pem(&encrypted), Err(SignerError::Encrypted)));
-        let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-        let ec = PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap();
-        assert!(matches!(Signer::from_pem(&ec.private_key_to_pem_pkcs8().unwrap()), Err(SignerError::NotRsa)));
+        let koblitz = ec(Nid::SECP256K1).private_key_to_pem_pkcs8().unwrap();
+        assert!(matches!(Signer::from_pem(&koblitz), Err(SignerError::Kind)));
         let small = rsa(512).private_key_to_pem_pkcs8().unwrap();
         assert!(matches!(Signer::from_pem(&small), Err(SignerError::Size(512))));
         for text in [b"".as_slice(), b"hello", &rsa(1024).public_key_to_pem().unwrap()] {

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use policy::model::remote::ExchangeMode;
 use policy::model::selector::Selector;
 
 use crate::children::ChildTable;
@@ -180,8 +181,11 @@ impl Endpoint {
         let message = Message { header, body: header.body(octets) };
         let fingerprint = Fingerprint::of(octets);
         match header.exchange {
-            ExchangeType::MAIN if header.message_id != 0 => self.dropped(path, "main mode with a message ID"),
-            ExchangeType::MAIN => self.main_mode(path, &message, fingerprint),
+            ExchangeType::MAIN | ExchangeType::AGGRESSIVE if header.message_id != 0 => {
+                self.dropped(path, "phase 1 with a message ID");
+            }
+            ExchangeType::MAIN => self.phase1_message(ExchangeMode::Main, path, &message, fingerprint),
+            ExchangeType::AGGRESSIVE => self.phase1_message(ExchangeMode::Aggressive, path, &message, fingerprint),
             ExchangeType::QUICK | ExchangeType::INFORMATIONAL if self.keep_early(path, &message, octets) => {}
             ExchangeType::QUICK => self.quick_mode(path, &message, fingerprint),
             ExchangeType::INFORMATIONAL => self.informational(path, &message, fingerprint),

@@ -42,8 +42,8 @@ pub enum ExchangeError {
     /// HASH(n) or the hash of an informational does not verify.
     #[error("HASH mismatched")]
     HashMismatch,
-    /// A message that is noise under our pre-shared key.
-    #[error("the message cannot be read: the pre-shared keys of the two sides differ, most likely")]
+    /// A message that is noise under our pre-shared key, or proves another one.
+    #[error("no proof of our key: the pre-shared keys of the two sides differ, most likely")]
     PskDiffers,
     /// A primitive refused the peer's value.
     #[error(transparent)]
@@ -96,6 +96,11 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
+    /// Has the peer, or nobody, answered so that another exchange may fare better?
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::PeerRefused(_))
+    }
+
     /// The notify that tells the peer (RFC 2408 §3.14.1); `None` is silence.
     pub fn notify(&self) -> Option<NotifyType> {
         match self {

@@ -30,7 +30,7 @@ use policy::model::secret::Secret;
 use policy::model::selector::Selector;
 
 use crate::config::{Config, KeyHandle, RemoteConfig};
-use crate::crypto::provider::RsaPublicKey;
+use crate::crypto::provider::PublicKey;
 use crate::phase2::wish::ChildKey;
 use crate::report::Report;
 
@@ -85,7 +85,7 @@ pub enum Input {
     Signed {
         /// The question.
         job: JobId,
-        /// The signature, as long as the modulus, or what failed.
+        /// The signature, as long as the modulus or twice a coordinate of the curve, or what failed.
         result: Result<Vec<u8>, String>,
     },
     /// Answer to [`Output::Judge`].
@@ -194,7 +194,8 @@ pub enum Output {
         /// The kernel's index of the policy, as [`Acquire::policy_index`] named it.
         policy_index: u32,
     },
-    /// Sign with a private key: PKCS#1 v1.5 padding around the octets as they are, no DigestInfo (RFC 2409 §5.1).
+    /// Sign with a private key. RSA: PKCS#1 v1.5 padding around the octets as they are, no DigestInfo (RFC 2409 §5.1).
+    /// ECDSA: the octets are the digest, the signature is r and s at full length (RFC 4754 §7).
     Sign {
         /// Number of the question.
         job: JobId,
@@ -403,7 +404,7 @@ pub struct CertificateId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
     /// The key that must have signed.
-    pub public_key: RsaPublicKey,
+    pub public_key: PublicKey,
     /// Leaf first, trust anchor left out.
     pub chain: Vec<CertificateId>,
     /// Subject, one line in OpenSSL's old form (`/C=US/CN=x`), as racoon logs it.

@@ -1,11 +1,10 @@
-//! A main mode in progress: its state, what it keeps to resend, and who waits for it.
+//! A phase 1 in progress: its state, what it keeps to resend, and who waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::model::algorithm::AuthMethod;
-use policy::model::identity::{Identity, PeersIdentifier};
-use policy::model::secret::Secret;
+use policy::model::identity::Identity;
+use policy::model::remote::ExchangeMode;
 
 use crate::config::RemoteConfig;
 use crate::context::{Context, JobOwner, Path};
@@ -13,17 +12,18 @@ use crate::error::ExchangeError;
 use crate::event::{JobId, Output, PeerCertificate, Rejection};
 use crate::identity::choice::{self, Fit};
 use crate::identity::dn::same_name;
-use crate::identity::matching;
 use crate::message::{Cookies, Message, Role};
 use crate::payloads::bodies;
+use crate::phase1::aggressive_initiator::{self, AggressiveInitiator};
+use crate::phase1::aggressive_responder::{self, AggressiveResponder};
 use crate::phase1::exchange::Keyed;
-use crate::phase1::main_initiator::MainInitiator;
-use crate::phase1::main_responder::MainResponder;
+use crate::phase1::main_initiator::{self, MainInitiator};
+use crate::phase1::main_responder::{self, MainResponder};
 use crate::phase1::proof::Established;
 use crate::phase1::proposal::{Choice, choose_among};
 use crate::phase2::wish::ChildWish;
 use crate::report::{Event, Level};
-use crate::retransmit::{Answered, Unanswered};
+use crate::retransmit::{Answered, Fingerprint, Unanswered};
 use crate::step::{Stepped, lift};
 use crate::timer::Phase1Id;
 use crate::traits::PeerTraits;
@@ -32,7 +32,7 @@ use crate::wire::message::RawPayload;
 use crate::wire::number::{CertEncoding, PayloadType};
 use crate::wire::sa::SaPayload;
 
-/// What a step of main mode works with.
+/// What a step of phase 1 works with.
 pub(crate) struct Facts<'a> {
     pub(crate) cx: &'a mut Context,
     pub(crate) remote: &'a mut Arc<RemoteConfig>,
@@ -82,6 +82,17 @@ impl Facts<'_> {
         Ok(())
     }
 
+    /// The peer of an aggressive mode says who it is before it proves it: the block it would be meant by is used, if
+    /// there is one.
+    pub(crate) fn prefer(&mut self, identity: &Identity) -> bool {
+        let chosen = choice::choose(self.candidates, identity).map(|(chosen, _)| Arc::clone(chosen));
+        let known = chosen.is_some();
+        if let Some(chosen) = chosen {
+            *self.remote = chosen;
+        }
+        known
+    }
+
     /// The peer has asked for certificates: blocks that can answer go first. One that cannot stays, as racoon sent its
     /// certificate all the same where there was no choice.
     pub(crate) fn requested(&mut self, requests: &[CertRequest]) {
@@ -91,58 +102,6 @@ impl Facts<'_> {
         self.candidates.sort_by_key(|candidate| !answers(candidate, requests));
         if let Some(first) = self.candidates.first() {
             *self.remote = Arc::clone(first);
-        }
-    }
-
-    /// Have we what the methods to be offered need?
-    ///
-    /// # Errors
-    /// [`ExchangeError::Local`] if none of the proposals can be proved.
-    pub(crate) fn check_means(&self) -> Result<(), ExchangeError> {
-        let remote = &self.remote.remote;
-        let provable = remote.proposals.iter().any(|proposal| match proposal.auth {
-            method if method.is_psk() => self.configured_psk().is_some(),
-            method => !method.we_sign() || self.remote.credential.is_some(),
-        });
-        if provable {
-            return Ok(());
-        }
-        Err(ExchangeError::Local(format!(
-            "remote {}: no certificate_type for a signature, and couldn't find the pskey for {}.",
-            remote.name,
-            self.path.peer.ip()
-        )))
-    }
-
-    /// The key for the peer's address; else, for the one identity that the block names.
-    fn configured_psk(&self) -> Option<Secret> {
-        let psks = &self.cx.config.psks;
-        let named = match self.remote.remote.peers_identifiers.as_slice() {
-            [PeersIdentifier { value: Some(value), .. }] => matching::to_identity(value).ok(),
-            _ => None,
-        };
-        psks.for_address(self.path.peer.ip()).or_else(|| psks.for_identity(&named?)).cloned()
-    }
-
-    /// The pre-shared key, if the method rests on one.
-    ///
-    /// A responder that has none takes a random one: whoever tries cannot tell an unknown address from a wrong key
-    /// (ATTACKS T-3).
-    ///
-    /// # Errors
-    /// [`ExchangeError::Local`] for an initiator.
-    pub(crate) fn psk(&mut self, method: AuthMethod) -> Result<Option<Secret>, ExchangeError> {
-        if !method.is_psk() {
-            return Ok(None);
-        }
-        let peer = self.path.peer.ip();
-        match (self.configured_psk(), self.role) {
-            (Some(key), _) => Ok(Some(key)),
-            (None, Role::Initiator) => Err(ExchangeError::Local(format!("couldn't find the pskey for {peer}."))),
-            (None, Role::Responder) => {
-                self.cx.report(Level::Error, self.path.peer, Event::NoPreSharedKey { peer });
-                Ok(Some(Secret::new(self.cx.random(32))))
-            }
         }
     }
 
@@ -182,19 +141,73 @@ fn answers(remote: &RemoteConfig, requests: &[CertRequest]) -> bool {
     })
 }
 
-/// State of either role.
+/// State of either role in either exchange.
 #[derive(Debug)]
 pub(crate) enum State {
     Initiator(MainInitiator),
     Responder(MainResponder),
+    AggressiveInitiator(AggressiveInitiator),
+    AggressiveResponder(AggressiveResponder),
 }
 
 impl State {
+    /// Begins an exchange of ours, with its first message.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Local`]: nothing can be proposed.
+    pub(crate) fn initiate(mode: ExchangeMode, facts: &mut Facts<'_>) -> Result<(Self, Vec<u8>), ExchangeError> {
+        match mode {
+            ExchangeMode::Main => {
+                main_initiator::begin(facts).map(|(state, datagram)| (Self::Initiator(state), datagram))
+            }
+            ExchangeMode::Aggressive => {
+                aggressive_initiator::begin(facts).map(|(state, datagram)| (Self::AggressiveInitiator(state), datagram))
+            }
+        }
+    }
+
+    /// Begins an exchange of the peer's, with our answer if it needs no work.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the first message: there is no state to keep.
+    pub(crate) fn respond(
+        mode: ExchangeMode,
+        message: &Message<'_>,
+        facts: &mut Facts<'_>,
+    ) -> Result<(Self, Option<Vec<u8>>), ExchangeError> {
+        match mode {
+            ExchangeMode::Main => {
+                main_responder::begin(message, facts).map(|(state, datagram)| (Self::Responder(state), Some(datagram)))
+            }
+            ExchangeMode::Aggressive => aggressive_responder::begin(message, facts)
+                .map(|(state, datagram)| (Self::AggressiveResponder(state), datagram)),
+        }
+    }
+
+    /// Which exchange it is.
+    pub(crate) fn mode(&self) -> ExchangeMode {
+        match self {
+            Self::Initiator(_) | Self::Responder(_) => ExchangeMode::Main,
+            Self::AggressiveInitiator(_) | Self::AggressiveResponder(_) => ExchangeMode::Aggressive,
+        }
+    }
+
+    /// Has the peer of a responder shown that it receives what we send to its address? In aggressive mode only its last
+    /// message does.
+    pub(crate) fn peer_is_there(&self) -> bool {
+        !matches!(
+            self,
+            Self::AggressiveResponder(AggressiveResponder::AwaitSignature(_) | AggressiveResponder::ExpectProof(_))
+        )
+    }
+
     /// Cookies as far as they are known.
     pub(crate) fn cookies(&self) -> Cookies {
         match self {
             Self::Initiator(state) => state.cookies(),
             Self::Responder(state) => state.cookies(),
+            Self::AggressiveInitiator(state) => state.cookies(),
+            Self::AggressiveResponder(state) => state.cookies(),
         }
     }
 
@@ -203,20 +216,31 @@ impl State {
         match self {
             Self::Initiator(state) => state.keyed(),
             Self::Responder(state) => state.keyed(),
+            Self::AggressiveInitiator(state) => state.keyed(),
+            Self::AggressiveResponder(state) => Some(state.keyed()),
         }
     }
 
     /// Our side.
     pub(crate) fn role(&self) -> Role {
         match self {
-            Self::Initiator(_) => Role::Initiator,
-            Self::Responder(_) => Role::Responder,
+            Self::Initiator(_) | Self::AggressiveInitiator(_) => Role::Initiator,
+            Self::Responder(_) | Self::AggressiveResponder(_) => Role::Responder,
         }
     }
 
-    /// Are we the initiator, and has the peer finished while we have not?
+    /// Has the peer finished while we have not?
     pub(crate) fn is_judging(&self) -> bool {
-        matches!(self, Self::Initiator(MainInitiator::AwaitVerdict(_)))
+        matches!(
+            self,
+            Self::Initiator(MainInitiator::AwaitVerdict(_))
+                | Self::AggressiveResponder(AggressiveResponder::AwaitVerdict(_))
+        )
+    }
+
+    /// May AM3 have been lost, the peer having finished with it?
+    pub(crate) fn awaits_third(&self) -> bool {
+        matches!(self, Self::AggressiveResponder(AggressiveResponder::ExpectProof(_)))
     }
 
     /// Which message of the peer is missing, for the log line of an exchange that timed out.
@@ -225,16 +249,24 @@ impl State {
             Self::Initiator(MainInitiator::ExpectSa(_)) => "no answer to the first message",
             Self::Initiator(MainInitiator::ExpectKeNonce(_)) => "no answer to the third message (KE, NONCE)",
             Self::Initiator(MainInitiator::ExpectProof(_)) => {
-                "no answer to the fifth message (who we are, and its proof)"
+                "no answer to the fifth message (who we are, and its proof): with pre-shared keys, perhaps they differ"
             }
             Self::Responder(MainResponder::ExpectKeNonce(_)) => "the third message (KE, NONCE) never came",
             Self::Responder(MainResponder::ExpectProof(_)) => {
                 "the fifth message (who the peer is, and its proof) never came"
             }
-            Self::Initiator(MainInitiator::AwaitSignature(_)) | Self::Responder(MainResponder::AwaitSignature(_)) => {
-                "our signature was not made in time"
+            Self::AggressiveInitiator(AggressiveInitiator::ExpectAnswer(_)) => "no answer to the first message",
+            Self::AggressiveResponder(AggressiveResponder::ExpectProof(_)) => {
+                "the third message (the peer's proof) never came"
             }
-            Self::Initiator(MainInitiator::AwaitVerdict(_)) | Self::Responder(MainResponder::AwaitVerdict(_)) => {
+            Self::Initiator(MainInitiator::AwaitSignature(_))
+            | Self::Responder(MainResponder::AwaitSignature(_))
+            | Self::AggressiveInitiator(AggressiveInitiator::AwaitSignature(_))
+            | Self::AggressiveResponder(AggressiveResponder::AwaitSignature(_)) => "our signature was not made in time",
+            Self::Initiator(MainInitiator::AwaitVerdict(_))
+            | Self::Responder(MainResponder::AwaitVerdict(_))
+            | Self::AggressiveInitiator(AggressiveInitiator::AwaitVerdict(_))
+            | Self::AggressiveResponder(AggressiveResponder::AwaitVerdict(_)) => {
                 "the certificate was not judged in time"
             }
         }
@@ -259,11 +291,27 @@ impl State {
                 };
                 lift(result, Self::Responder)
             }
+            Self::AggressiveInitiator(state) => {
+                let result = match event {
+                    Step::Message(message) => state.message(message, facts),
+                    Step::Signed(job, result) => state.signed(job, result, facts),
+                    Step::Judged(job, result) => state.judged(job, result, facts),
+                };
+                lift(result, Self::AggressiveInitiator)
+            }
+            Self::AggressiveResponder(state) => {
+                let result = match event {
+                    Step::Message(message) => state.message(message, facts),
+                    Step::Signed(job, result) => state.signed(job, result, facts),
+                    Step::Judged(job, result) => state.judged(job, result, facts),
+                };
+                lift(result, Self::AggressiveResponder)
+            }
         }
     }
 }
 
-/// What moves a main mode on.
+/// What moves a phase 1 on.
 pub(crate) enum Step<'a> {
     Message(&'a Message<'a>),
     Signed(JobId, Result<Vec<u8>, String>),
@@ -273,7 +321,7 @@ pub(crate) enum Step<'a> {
 /// Messages refused before an exchange is dropped (ATTACKS D-4: garbage costs one decryption each).
 pub(crate) const MOST_REFUSALS: u8 = 5;
 
-/// One main mode.
+/// One phase 1.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     pub(crate) id: Phase1Id,
@@ -292,6 +340,10 @@ pub(crate) struct Handshake {
     pub(crate) unanswered: Option<Unanswered>,
     pub(crate) answered: Answered,
     pub(crate) refusals: u8,
+    /// The message refused last, and why: it is not looked at again, and says more than that time is up.
+    pub(crate) refused: Option<(Fingerprint, ExchangeError)>,
+    /// Exchanges of ours to try if this one comes to nothing (racoon.conf: `exchange_mode aggressive, main`).
+    pub(crate) next_modes: Vec<ExchangeMode>,
     pub(crate) traits: PeerTraits,
     /// The ISAKMP SA this one renews.
     pub(crate) replaces: Option<Phase1Id>,

@@ -56,6 +56,11 @@ impl Facts<'_> {
         vec![(kind, discovery_hash(hash, cookies, peer)), (kind, own)]
     }
 
+    /// AM3 brings the peer's NAT-D payloads and may already come by port 4500.
+    pub(crate) fn expect_discovery(&mut self) {
+        self.traits.path_nat.dialect = self.nat_dialect();
+    }
+
     /// Judges the peer's NAT-D payloads in MM3, MM4, AM2 or AM3; the outcome stands in `traits.path_nat`.
     /// A peer that sends none does not traverse NATs, whatever its vendor IDs say.
     pub(crate) fn discover_nat(&mut self, hash: Hash, cookies: Cookies, payloads: &[RawPayload<'_>]) {

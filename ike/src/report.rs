@@ -80,6 +80,8 @@ pub enum Event {
     },
     /// Which exchange it is.
     BeginMainMode,
+    /// The other one.
+    BeginAggressiveMode,
     /// An ISAKMP SA is up.
     Phase1Established {
         /// Ends.
@@ -89,6 +91,8 @@ pub enum Event {
         /// Who the peer is.
         identity: Identity,
     },
+    /// No line of psk.txt fits the identity that a peer says it has: its address is looked up.
+    PreSharedKeyByAddress,
     /// Something was let pass in judging the peer's certificate.
     CertificateWarning(String),
     /// The peer's identity says which of several `remote` blocks it is meant by.
@@ -324,6 +328,8 @@ impl Event {
                 | Self::UnprotectedNotify { .. }
                 | Self::Phase1Responded(_)
                 | Self::BeginMainMode
+                | Self::BeginAggressiveMode
+                | Self::PreSharedKeyByAddress
                 | Self::NoConfiguration { .. }
                 | Self::NatDialect(_)
                 | Self::NatHashing { .. }
@@ -375,8 +381,12 @@ impl fmt::Display for Event {
             Self::Phase1Responded(ends) => write!(f, "respond new phase 1 negotiation: {ends}"),
             Self::NoPreSharedKey { peer } => write!(f, "couldn't find the pskey for {peer}."),
             Self::BeginMainMode => f.write_str("begin Identity Protection mode."),
+            Self::BeginAggressiveMode => f.write_str("begin Aggressive mode."),
             Self::Phase1Established { ends: Ends { local, peer }, cookies, .. } => {
                 write!(f, "ISAKMP-SA established {}-{} spi:{cookies}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::PreSharedKeyByAddress => {
+                f.write_str("couldn't find the proper pskey, try to get one by the peer's address.")
             }
             Self::CertificateWarning(words) => f.write_str(words),
             Self::RemoteChosen { name, identity } => {

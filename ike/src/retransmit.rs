@@ -20,7 +20,7 @@ const DUPLICATE_BUDGET: u8 = 2;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// A datagram, as far as telling duplicates needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
@@ -100,6 +100,14 @@ impl Answered {
             self.spent += 1;
         }
         Seen::Again(self.reply.clone())
+    }
+
+    /// The last answer once more, for a peer that shows by other means that it waits; within the same limits.
+    pub(crate) fn remind(&mut self, now: Duration) -> Option<Vec<u8>> {
+        match self.last.map(|last| self.check(last, now)) {
+            Some(Seen::Again(reply)) => reply,
+            _ => None,
+        }
     }
 
     /// Notes the message just accepted; its answer may follow later.

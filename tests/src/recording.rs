@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use ike::crypto::provider::RsaPublicKey;
+use ike::crypto::provider::{EcCurve, EcPublicKey, RsaPublicKey};
 use ike::wire::header::Cookie;
 use ike::wire::number::PayloadType;
+use openssl::bn::{BigNum, BigNumContext};
 use openssl::x509::X509;
 use policy::model::algorithm::{Cipher, Hash, SizedCipher};
 use policy::model::secret::Secret;
@@ -102,6 +103,15 @@ pub fn charon(vector: &Value) -> (Hash, SizedCipher) {
 pub fn public_key(certificate: &[u8]) -> RsaPublicKey {
     let rsa = X509::from_der(certificate).unwrap().public_key().unwrap().rsa().unwrap();
     RsaPublicKey { modulus: rsa.n().to_vec(), exponent: rsa.e().to_vec() }
+}
+
+/// The P-256 key of a certificate (DER).
+pub fn ec_public_key(certificate: &[u8]) -> EcPublicKey {
+    let key = X509::from_der(certificate).unwrap().public_key().unwrap().ec_key().unwrap();
+    let (mut x, mut y) = (BigNum::new().unwrap(), BigNum::new().unwrap());
+    let mut context = BigNumContext::new().unwrap();
+    key.public_key().affine_coordinates(key.group(), &mut x, &mut y, &mut context).unwrap();
+    EcPublicKey { curve: EcCurve::P256, x: x.to_vec_padded(32).unwrap(), y: y.to_vec_padded(32).unwrap() }
 }
 
 /// Chains that were encrypted in the recordings, with the type of their first payload.

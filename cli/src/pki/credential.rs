@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use ike::config::{Credential, KeyHandle};
+use ike::crypto::provider::{EcCurve, PublicKey};
 use openssl::x509::X509;
+use policy::model::algorithm::AuthMethod;
 use policy::model::remote::CertificateFiles;
 
 use super::leaf;
@@ -17,8 +19,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Signs `octets` as IKEv1 wants it: PKCS#1 v1.5 block type 1 around the octets as they are, no DigestInfo
-    /// (RFC 2409 §5.1). The signature is as long as the modulus.
+    /// Signs `octets` as IKEv1 wants it: see [`Signer::sign_unprefixed`].
     ///
     /// # Errors
     /// In words: an unknown handle, too many octets for the key, or OpenSSL's failure.
@@ -29,6 +30,23 @@ impl KeyRing {
 
     fn signer(&self, handle: KeyHandle) -> Option<&Signer> {
         self.keys.get(usize::try_from(handle.0).ok()?).map(|(_, signer)| signer)
+    }
+
+    /// The methods that a key can sign for: those of RSA, or the one of its curve.
+    pub fn can_sign(&self, handle: KeyHandle, method: AuthMethod) -> bool {
+        match self.signer(handle).map(Signer::public_key) {
+            Some(Ok(PublicKey::Rsa(_))) => method.we_sign() && EcCurve::of(method).is_none(),
+            Some(Ok(PublicKey::Ec(key))) => EcCurve::of(method) == Some(key.curve),
+            _ => false,
+        }
+    }
+
+    /// The method of the curve that a key is on; `None` for RSA.
+    pub fn curve_method(&self, handle: KeyHandle) -> Option<AuthMethod> {
+        match self.signer(handle)?.public_key().ok()? {
+            PublicKey::Rsa(_) => None,
+            PublicKey::Ec(key) => Some(key.curve.method()),
+        }
     }
 
     /// Number of keys.
@@ -70,11 +88,13 @@ impl KeyRing {
             Some(index) => index,
             None => {
                 let key = load::private_key(path)?;
-                let bits = key.public_key().modulus.len() * 8;
-                if bits < GOOD_RSA_BITS as usize {
+                if let Ok(PublicKey::Rsa(public)) = key.public_key()
+                    && public.modulus.len() * 8 < GOOD_RSA_BITS as usize
+                {
                     warnings.push(format!(
-                        "private key {} has only {bits} bits: use at least {GOOD_RSA_BITS}",
-                        path.display()
+                        "private key {} has only {} bits: use at least {GOOD_RSA_BITS}",
+                        path.display(),
+                        public.modulus.len() * 8
                     ));
                 }
                 self.keys.push((path.to_owned(), key));
@@ -85,11 +105,10 @@ impl KeyRing {
     }
 
     fn check_pair(&self, handle: KeyHandle, leaf: &X509, key: &Path, certificate: &Path) -> Result<(), LoadError> {
-        let Ok(theirs) = leaf::rsa_key(leaf) else {
-            return Err(LoadError::NotRsa { path: certificate.to_owned() });
-        };
+        let theirs = leaf::public_key(leaf)
+            .map_err(|rejection| LoadError::KeyKind { path: certificate.to_owned(), reason: rejection.reason })?;
         match self.signer(handle) {
-            Some(signer) if signer.public_key() == theirs => Ok(()),
+            Some(signer) if signer.public_key().is_ok_and(|ours| ours == theirs) => Ok(()),
             _ => Err(LoadError::Mismatch { key: key.to_owned(), certificate: certificate.to_owned() }),
         }
     }

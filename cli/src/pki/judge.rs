@@ -87,7 +87,7 @@ impl Judge {
             Some(path) => self.pinned(Path::new(path), notes)?,
             None => received(request, notes)?,
         };
-        let public_key = leaf::rsa_key(&presented.leaf)?;
+        let public_key = leaf::public_key(&presented.leaf)?;
         if !leaf::is_bearable(&presented.leaf) {
             let subject = issuer::subject_line(&presented.leaf);
             let reason = format!("RSA key out of bounds (modulus or exponent) at depth:0 SubjectName:{subject}");

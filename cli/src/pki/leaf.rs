@@ -1,9 +1,11 @@
 //! What IKE wants of certificates beyond a valid path: keys that are neither weak nor a burden, signatures that hold, and
 //! a leaf made for hosts (RFC 4945 §5.1). OpenSSL decides none of this the way IKE wants it.
 
-use ike::crypto::provider::RsaPublicKey;
+use ike::crypto::provider::{EcCurve, EcPublicKey, PublicKey, RsaPublicKey};
 use ike::event::{Rejection, RejectionKind};
-use openssl::bn::BigNum;
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::ec::{EcGroupRef, EcPointRef};
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::Id;
 use openssl::x509::{X509, X509Ref};
@@ -11,6 +13,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ExtendedKeyUsage;
 
 use super::load::{GOOD_RSA_BITS, MAX_RSA_BITS, MIN_RSA_BITS};
+use crate::provider::curve_nid;
 use crate::revocation::issuer;
 
 /// Bits of the largest public exponent: 2^33 has 34 (ATTACKS X-1).
@@ -39,15 +42,35 @@ fn at(reason: &str, depth: usize, certificate: &X509Ref) -> String {
     format!("{reason} at depth:{depth} SubjectName:{}", issuer::subject_line(certificate))
 }
 
-/// The leaf's RSA key.
-pub(super) fn rsa_key(leaf: &X509Ref) -> Result<RsaPublicKey, Rejection> {
+/// The leaf's key, if phase 1 has a method of signing with it.
+pub(super) fn public_key(leaf: &X509Ref) -> Result<PublicKey, Rejection> {
     let unreadable = || reject(RejectionKind::Malformed, at("public key of the certificate is unreadable", 0, leaf));
     let key = leaf.public_key().map_err(|_| unreadable())?;
-    if key.id() != Id::RSA {
-        return Err(reject(RejectionKind::Malformed, at("certificate has no RSA key", 0, leaf)));
+    match key.id() {
+        Id::RSA => {
+            let rsa = key.rsa().map_err(|_| unreadable())?;
+            Ok(RsaPublicKey { modulus: rsa.n().to_vec(), exponent: rsa.e().to_vec() }.into())
+        }
+        Id::EC => {
+            let key = key.ec_key().map_err(|_| unreadable())?;
+            let name = key.group().curve_name();
+            let Some(curve) = EcCurve::ALL.into_iter().find(|curve| name == Some(curve_nid(*curve))) else {
+                let reason = "certificate has a key on a curve that IKEv1 cannot sign with";
+                return Err(reject(RejectionKind::Malformed, at(reason, 0, leaf)));
+            };
+            let key = ec_public_key(key.group(), key.public_key(), curve).map_err(|_| unreadable())?;
+            Ok(PublicKey::Ec(key))
+        }
+        _ => Err(reject(RejectionKind::Malformed, at("certificate has neither an RSA nor an ECDSA key", 0, leaf))),
     }
-    let rsa = key.rsa().map_err(|_| unreadable())?;
-    Ok(RsaPublicKey { modulus: rsa.n().to_vec(), exponent: rsa.e().to_vec() })
+}
+
+/// A point by its coordinates.
+pub(crate) fn ec_public_key(group: &EcGroupRef, point: &EcPointRef, curve: EcCurve) -> Result<EcPublicKey, ErrorStack> {
+    let (mut x, mut y, mut context) = (BigNum::new()?, BigNum::new()?, BigNumContext::new()?);
+    point.affine_coordinates(group, &mut x, &mut y, &mut context)?;
+    let length = i32::try_from(curve.octets()).unwrap_or(i32::MAX);
+    Ok(EcPublicKey { curve, x: x.to_vec_padded(length)?, y: y.to_vec_padded(length)? })
 }
 
 /// Is a key cheap enough to check a signature with (modulus at most 8192 bits, exponent odd and in 3..=2^33)? Asked of

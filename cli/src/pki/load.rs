@@ -98,9 +98,21 @@ pub enum LoadError {
         error: SignerError,
     },
     /// A certificate for another kind of key.
-    #[error("{} holds a key that is not RSA: only RSA signatures are supported", path.display())]
-    NotRsa {
+    #[error("certificate {} cannot be used: {reason}", path.display())]
+    KeyKind {
         /// Which.
+        path: PathBuf,
+        /// What is wrong with its key.
+        reason: String,
+    },
+    /// A method that the certificate's key cannot sign for.
+    #[error("remote {remote}: {method} needs another kind of key than {} has", path.display())]
+    Method {
+        /// Which block.
+        remote: String,
+        /// The method.
+        method: &'static str,
+        /// The certificate's file.
         path: PathBuf,
     },
     /// Key and certificate do not belong together.
@@ -179,7 +191,7 @@ pub fn certificates(path: &Path) -> Result<Vec<X509>, LoadError> {
     if found.is_empty() { Err(LoadError::NoCertificate { path: path.to_owned() }) } else { Ok(found) }
 }
 
-/// The RSA private key in a PEM file (PKCS#1 or PKCS#8, not encrypted).
+/// The private key in a PEM file (PKCS#1, SEC 1 or PKCS#8, not encrypted).
 ///
 /// # Errors
 /// [`LoadError`] naming the file.

@@ -10,7 +10,7 @@ pub mod load;
 pub mod remotes;
 
 mod binding;
-mod leaf;
+pub(crate) mod leaf;
 pub(crate) mod trust;
 mod verdicts;
 mod verify;

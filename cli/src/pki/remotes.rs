@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ike::config::{Config, Credential, RemoteConfig, RemoteId};
 use ike::identity::{dn, matching};
+use policy::model::algorithm::AuthMethod;
 use policy::model::daemon::DaemonConfig;
 use policy::model::identity::{Identity, MyIdentifier};
 use policy::model::remote::Remote;
@@ -88,13 +89,34 @@ fn load_remote(
     if let Some(pinned) = &remote.peers_certfile {
         trust.certificates(Path::new(pinned), &mut Vec::new())?;
     }
+    let mut remote = remote.clone();
+    if let (Some(credential), Some(files)) = (&credential, &remote.certificate) {
+        let certificate = PathBuf::from(&files.certificate);
+        for proposal in &mut remote.proposals {
+            proposal.auth = signing_method(proposal.auth, credential, keys).ok_or_else(|| LoadError::Method {
+                remote: remote.name.clone(),
+                method: proposal.auth.racoon_name(),
+                path: certificate.clone(),
+            })?;
+        }
+    }
     Ok(RemoteConfig {
         id,
-        my_identity: my_identity(remote, credential.as_ref())?,
+        my_identity: my_identity(&remote, credential.as_ref())?,
         credential,
         accepted_issuers: trust.subjects(remote.ca_file.as_deref().map(Path::new))?,
-        remote: remote.clone(),
+        remote,
     })
+}
+
+/// The method that a proposal comes to with our key: `rsasig` is taken for signatures in general, and becomes ECDSA where the
+/// key is on a curve. `None` if the key cannot sign so.
+fn signing_method(method: AuthMethod, credential: &Credential, keys: &KeyRing) -> Option<AuthMethod> {
+    let method = match (method, keys.curve_method(credential.key)) {
+        (AuthMethod::RsaSignature, Some(ecdsa)) => ecdsa,
+        (method, _) => method,
+    };
+    (!method.we_sign() || keys.can_sign(credential.key, method)).then_some(method)
 }
 
 fn my_identity(remote: &Remote, credential: Option<&Credential>) -> Result<Option<Identity>, LoadError> {

@@ -2,7 +2,7 @@
 //!
 //! Private RSA keys are not here: signing is an output answered by an input.
 
-use policy::model::algorithm::Group;
+use policy::model::algorithm::{AuthMethod, Group};
 use policy::model::secret::Secret;
 use thiserror::Error;
 
@@ -18,6 +18,77 @@ pub struct RsaPublicKey {
 impl std::fmt::Debug for RsaPublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RsaPublicKey({} bits)", self.modulus.len() * 8)
+    }
+}
+
+/// A curve that phase 1 has a method of signing for (RFC 4754 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EcCurve {
+    /// ECDSA-256.
+    P256,
+    /// ECDSA-384.
+    P384,
+    /// ECDSA-521.
+    P521,
+}
+
+impl EcCurve {
+    /// Every curve.
+    pub const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
+
+    /// The curve that a method signs on.
+    pub fn of(method: AuthMethod) -> Option<Self> {
+        Self::ALL.into_iter().find(|curve| curve.method() == method)
+    }
+
+    /// The method that signs on it.
+    pub const fn method(self) -> AuthMethod {
+        match self {
+            Self::P256 => AuthMethod::EcdsaP256,
+            Self::P384 => AuthMethod::EcdsaP384,
+            Self::P521 => AuthMethod::EcdsaP521,
+        }
+    }
+
+    /// Octets of a coordinate, and of either half of a signature (RFC 4754 §7).
+    pub const fn octets(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+}
+
+/// A public key on a curve, both coordinates as long as [`EcCurve::octets`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EcPublicKey {
+    /// The curve.
+    pub curve: EcCurve,
+    /// First coordinate.
+    pub x: Vec<u8>,
+    /// Second coordinate.
+    pub y: Vec<u8>,
+}
+
+impl std::fmt::Debug for EcPublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EcPublicKey({:?})", self.curve)
+    }
+}
+
+/// The public key of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PublicKey {
+    /// RSA.
+    Rsa(RsaPublicKey),
+    /// A point on a curve.
+    Ec(EcPublicKey),
+}
+
+impl From<RsaPublicKey> for PublicKey {
+    fn from(key: RsaPublicKey) -> Self {
+        Self::Rsa(key)
     }
 }
 
@@ -44,6 +115,9 @@ pub enum CryptoError {
     /// An RSA key too small, too large or malformed; or a signature not as long as the modulus or not below it.
     #[error("RSA: {0}")]
     Rsa(&'static str),
+    /// A key that is no point of its curve, or a signature whose numbers are out of range.
+    #[error("ECDSA: {0}")]
+    Ecdsa(&'static str),
     /// The library failed.
     #[error("{0}")]
     Library(String),
@@ -73,4 +147,14 @@ pub trait Provider: Send + Sync {
     /// [`CryptoError::Rsa`] if `input` is not exactly as long as the modulus, not below it, or the key is unfit
     /// (modulus outside 1024..=8192 bits, exponent even, below 3 or above 2^33).
     fn rsa_public(&self, key: &RsaPublicKey, input: &[u8]) -> Result<Vec<u8>, CryptoError>;
+
+    /// Is (`r`, `s`) an ECDSA signature over `digest`, which is not hashed again, by the owner of `key`?
+    ///
+    /// # Errors
+    /// [`CryptoError::Ecdsa`] for a key that is no point of its curve or numbers out of range;
+    /// [`CryptoError::Library`] from a provider without ECDSA.
+    fn ecdsa_verify(&self, key: &EcPublicKey, digest: &[u8], r: &[u8], s: &[u8]) -> Result<bool, CryptoError> {
+        let _ = (digest, r, s);
+        Err(CryptoError::Library(format!("ECDSA on {:?} is not in this build", key.curve)))
+    }
 }

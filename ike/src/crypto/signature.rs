@@ -1,12 +1,14 @@
-//! RSA signatures of phase 1 (RFC 2409 §5.1): PKCS#1 v1.5 padding around the bare HASH, no DigestInfo.
+//! Signatures of phase 1. RSA (RFC 2409 §5.1): PKCS#1 v1.5 padding around the bare HASH, no DigestInfo. ECDSA (RFC 4754): two
+//! numbers of fixed length over the HASH, which is not hashed again.
 //!
 //! Nothing is parsed out of the recovered octets: what a right signature must recover is written down whole and compared
 //! (RFC 8017 §8.2.2), so there is no length or structure in it that a forger could choose (ATTACKS A-17).
 
+use policy::model::algorithm::AuthMethod;
 use thiserror::Error;
 
 use super::backend::equal;
-use super::provider::{CryptoError, Provider, RsaPublicKey};
+use super::provider::{CryptoError, EcCurve, EcPublicKey, Provider, PublicKey, RsaPublicKey};
 
 /// Octets of padding that must stand between the marks (RFC 8017 §9.2).
 const MIN_PADDING: usize = 8;
@@ -14,14 +16,17 @@ const MIN_PADDING: usize = 8;
 /// Why a signature was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SignatureError {
-    /// Its length is not the modulus's.
-    #[error("signature of {octets} octets for a modulus of {modulus}")]
+    /// Its length is not the one that the key gives.
+    #[error("signature of {octets} octets, not {modulus} as the key has it")]
     Length {
         /// Of the signature.
         octets: usize,
-        /// Of the modulus.
+        /// Of the modulus, or of the two halves of ECDSA.
         modulus: usize,
     },
+    /// The certificate has a key of another kind.
+    #[error("the certificate's key is not one of {0}")]
+    WrongKey(&'static str),
     /// The modulus is too small for what was signed.
     #[error("modulus of {modulus} octets cannot hold a signature over {octets}")]
     KeyTooSmall {
@@ -36,6 +41,37 @@ pub enum SignatureError {
     /// It was not made by this key over these octets.
     #[error("signature does not verify")]
     Mismatch,
+}
+
+/// Was `signature` made over `octets` by the owner of `key`, with this method?
+///
+/// # Errors
+/// As [`verify`]; [`SignatureError::WrongKey`] if the method signs with keys of another kind.
+pub fn verify_by(
+    provider: &dyn Provider,
+    method: AuthMethod,
+    key: &PublicKey,
+    signature: &[u8],
+    octets: &[u8],
+) -> Result<(), SignatureError> {
+    match (EcCurve::of(method), key) {
+        (None, PublicKey::Rsa(key)) => verify(provider, key, signature, octets),
+        (Some(curve), PublicKey::Ec(key)) if key.curve == curve => verify_ecdsa(provider, key, signature, octets),
+        _ => Err(SignatureError::WrongKey(method.racoon_name())),
+    }
+}
+
+/// r and s, each as long as the curve's field (RFC 4754 §7).
+fn verify_ecdsa(
+    provider: &dyn Provider,
+    key: &EcPublicKey,
+    signature: &[u8],
+    octets: &[u8],
+) -> Result<(), SignatureError> {
+    let half = key.curve.octets();
+    let wrong = SignatureError::Length { octets: signature.len(), modulus: 2 * half };
+    let (r, s) = signature.split_at_checked(half).filter(|(_, s)| s.len() == half).ok_or(wrong)?;
+    if provider.ecdsa_verify(key, octets, r, s)? { Ok(()) } else { Err(SignatureError::Mismatch) }
 }
 
 /// Was `signature` made over `octets` (HASH_I or HASH_R) by the owner of `key`?

@@ -18,6 +18,13 @@ const MOST_IN_ALL: usize = 8192;
 /// Notifies in clear per second: answers to datagrams that anybody can forge.
 const CLEAR_NOTIFIES_PER_SECOND: u32 = 10;
 
+/// First messages of aggressive mode that are worked on per second: each costs a Diffie-Hellman exchange, and a signature
+/// with certificates, before anybody has proved an address (ATTACKS D-5).
+const AGGRESSIVE_PER_SECOND: u32 = 100;
+
+/// As [`AGGRESSIVE_PER_SECOND`], of one source.
+const AGGRESSIVE_PER_SOURCE: u32 = 20;
+
 /// The books.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
@@ -25,6 +32,9 @@ pub(super) struct Admission {
     source_of: BTreeMap<Phase1Id, IpAddr>,
     second: u64,
     notifies: u32,
+    aggressive_second: u64,
+    aggressive: BTreeMap<IpAddr, u32>,
+    aggressive_in_all: u32,
 }
 
 /// IPv6 peers own their /64.
@@ -62,6 +72,25 @@ impl Admission {
     /// Half-open main modes now.
     pub(super) fn half_open(&self) -> usize {
         self.source_of.len()
+    }
+
+    /// May a first message of aggressive mode be worked on now?
+    pub(super) fn may_be_aggressive(&mut self, peer: IpAddr, now: Duration) -> bool {
+        if self.aggressive_second != now.as_secs() {
+            self.aggressive_second = now.as_secs();
+            self.aggressive.clear();
+            self.aggressive_in_all = 0;
+        }
+        if self.aggressive_in_all >= AGGRESSIVE_PER_SECOND {
+            return false;
+        }
+        let of_source = self.aggressive.entry(source(peer)).or_default();
+        if *of_source >= AGGRESSIVE_PER_SOURCE {
+            return false;
+        }
+        *of_source += 1;
+        self.aggressive_in_all += 1;
+        true
     }
 
     /// May a notify in clear be sent now?

@@ -8,9 +8,11 @@ use super::Endpoint;
 use crate::context::Path;
 use crate::error::ExchangeError;
 use crate::event::{ChildId, SaName};
+use crate::handshake::State;
 use crate::informational::exchange::{open, seal};
 use crate::message::{Cookies, Message};
 use crate::payloads::bodies;
+use crate::phase1::exchange::Keyed;
 use crate::phase2::wish::ChildWish;
 use crate::protection::Notice;
 use crate::report::{Event, Level};
@@ -86,7 +88,12 @@ impl Endpoint {
             .and_then(|payloads| bodies(&payloads, PayloadType::NOTIFY).next().map(NotifyPayload::decode))
             .and_then(Result::ok);
         match notify {
-            Some(notify) => self.cx.report(Level::Warning, path.peer, Event::UnprotectedNotify { kind: notify.kind }),
+            Some(notify) => {
+                self.cx.report(Level::Warning, path.peer, Event::UnprotectedNotify { kind: notify.kind });
+                if notify.kind.is_error() {
+                    self.refused_in_clear(path, message.header.initiator, notify.kind);
+                }
+            }
             None => self.dropped(path, "unprotected informational"),
         }
     }
@@ -95,7 +102,8 @@ impl Endpoint {
     fn informational_in_main_mode(&mut self, path: Path, message: &Message<'_>) {
         let header = &message.header;
         let cookies = Cookies { initiator: header.initiator, responder: header.responder };
-        let handshake = self.by_cookies.get(&cookies).and_then(|id| self.handshakes.get(id));
+        let id = self.by_cookies.get(&cookies).copied();
+        let handshake = id.and_then(|id| self.handshakes.get_mut(&id));
         let Some(handshake) = handshake.filter(|handshake| handshake.path == path) else {
             return self.dropped(path, "informational under an unknown ISAKMP SA");
         };
@@ -105,7 +113,7 @@ impl Endpoint {
             return self.dropped(path, "encrypted informational before there are keys");
         };
         let Ok(notices) = open(&protection, message) else {
-            return self.dropped(path, "informational that does not verify");
+            return self.unreadable(id, path);
         };
         let refused = notices.into_iter().find_map(|notice| match notice {
             Notice::Notify(notify) if notify.kind.is_error() => Some(notify.kind),
@@ -115,6 +123,20 @@ impl Endpoint {
             self.cx.report(Level::Error, path.peer, Event::NotifyReceived { kind });
             self.fail_handshake(id, &ExchangeError::PeerRefused(kind), None);
         }
+    }
+
+    /// A responder with another pre-shared key refuses our MM5 under keys that we do not have. Anybody can send noise: it
+    /// changes the words of the failure only.
+    fn unreadable(&mut self, id: Phase1Id, path: Path) {
+        let Some(handshake) = self.handshakes.get_mut(&id) else { return };
+        let is_psk = |keyed: &Keyed| keyed.agreed.auth.is_psk();
+        let state = handshake.state.as_ref();
+        if handshake.refused.is_some() || !state.and_then(State::keyed).is_some_and(is_psk) {
+            return self.dropped(path, "informational that does not verify");
+        }
+        let error = ExchangeError::PskDiffers;
+        self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
+        handshake.refused = Some((Fingerprint::default(), error));
     }
 
     /// `message` names the message that the notice came in.

@@ -1,4 +1,4 @@
-//! Main modes: begun by us or by a peer, moved on, finished, failed.
+//! Main and aggressive modes: begun by us or by a peer, moved on, finished, failed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +19,6 @@ use crate::isakmp_sa::{IsakmpSa, Times};
 use crate::message::{Cookies, Message, Role};
 use crate::nat::floated;
 use crate::phase1::proof::{Established, initial_contact};
-use crate::phase1::{main_initiator, main_responder};
 use crate::phase2::exchange::SaFacts;
 use crate::phase2::wish::ChildWish;
 use crate::protection::Protection;
@@ -29,7 +28,7 @@ use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
 use crate::traits::{Nat, PeerTraits};
 use crate::wire::header::{Cookie, Header};
-use crate::wire::number::{PayloadType, ProtocolId};
+use crate::wire::number::{NotifyType, PayloadType, ProtocolId};
 
 /// A rekey that failed is tried again this much later, at least.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
@@ -41,8 +40,19 @@ const CLOSED_GRACE: Duration = Duration::from_secs(5);
 const MOST_EARLY: usize = 4;
 
 impl Endpoint {
-    /// Begins a main mode with `peer` for `wishes`.
+    /// Begins a phase 1 with `peer` for `wishes`, in the first exchange that its block names.
     pub(super) fn initiate(&mut self, local: IpAddr, peer: IpAddr, wishes: Vec<ChildWish>, replaces: Option<Phase1Id>) {
+        self.initiate_in(None, (local, peer), wishes, replaces);
+    }
+
+    /// As [`Self::initiate`], in the first of `modes`; `None` is those of the block.
+    fn initiate_in(
+        &mut self,
+        modes: Option<Vec<ExchangeMode>>,
+        (local, peer): (IpAddr, IpAddr),
+        wishes: Vec<ChildWish>,
+        replaces: Option<Phase1Id>,
+    ) {
         let address = SocketAddr::new(peer, self.cx.config.isakmp_port);
         let Some(mut remote) = self.remote_towards(address, replaces) else {
             self.cx.report(Level::Error, address, Event::NoConfiguration { peer });
@@ -73,18 +83,17 @@ impl Endpoint {
             role: Role::Initiator,
             owner: JobOwner::Phase1(id),
         };
-        let begun = if speaks_main(facts.remote) {
-            main_initiator::begin(&mut facts)
-        } else {
-            let name = &facts.remote.remote.name;
-            Err(ExchangeError::Local(format!(
-                "remote {name}: exchange_mode has no main, and others are not supported yet"
-            )))
-        };
+        let mut modes = modes.unwrap_or_else(|| facts.remote.remote.exchange_modes.clone()).into_iter();
+        let mode = modes.next().unwrap_or(ExchangeMode::Main);
+        let next_modes: Vec<ExchangeMode> = modes.collect();
+        let begun = State::initiate(mode, &mut facts);
         let (state, datagram) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 self.note_failure(path, CookiePair(Cookie::ZERO, Cookie::ZERO), &error);
+                if !next_modes.is_empty() {
+                    return self.initiate_in(Some(next_modes), (local, peer), wishes, replaces);
+                }
                 return self.abandon(wishes, &error.to_string());
             }
         };
@@ -92,7 +101,8 @@ impl Endpoint {
             self.cx.report(Level::Info, path.peer, Event::Queued { peer });
         }
         self.cx.report(Level::Info, path.peer, Event::Phase1Initiated(Ends { local: path.local, peer: path.peer }));
-        self.cx.report(Level::Info, path.peer, Event::BeginMainMode);
+        self.cx.report(Level::Info, path.peer, begins(mode));
+        let several = !next_modes.is_empty();
         let handshake = Handshake {
             id,
             path,
@@ -100,17 +110,24 @@ impl Endpoint {
             cookies: state.cookies(),
             remote,
             candidates,
-            state: Some(State::Initiator(state)),
+            state: Some(state),
             began: self.cx.now.monotonic,
             unanswered: None,
             answered: Answered::default(),
             refusals: 0,
+            refused: None,
+            next_modes,
             traits,
             replaces,
             wishes,
             early: Vec::new(),
         };
         self.enter_handshake(handshake);
+        if several {
+            // Whoever waits for the tunnel waits for the next exchange too.
+            let deadline = self.cx.now.monotonic + self.cx.config.timers.phase1 / 2;
+            self.cx.timers.set(Timer::Deadline(ExchangeKey::Phase1(id)), deadline);
+        }
         self.send_awaiting(id, datagram);
     }
 
@@ -156,30 +173,40 @@ impl Endpoint {
         }
     }
 
-    /// A message of main mode.
-    pub(super) fn main_mode(&mut self, path: Path, message: &Message<'_>, fingerprint: Fingerprint) {
+    /// A message of main or aggressive mode.
+    pub(super) fn phase1_message(
+        &mut self,
+        mode: ExchangeMode,
+        path: Path,
+        message: &Message<'_>,
+        fingerprint: Fingerprint,
+    ) {
         let header = &message.header;
         if header.responder.is_zero() {
-            return self.first_message(path, message, fingerprint);
+            return self.first_message(mode, path, message, fingerprint);
         }
         let cookies = Cookies { initiator: header.initiator, responder: header.responder };
         let waiting = Cookies { responder: Cookie::ZERO, ..cookies };
         let known = self.by_cookies.get(&cookies).or_else(|| self.by_cookies.get(&waiting)).copied();
-        let Some(id) = known else { return self.dropped(path, "main mode of unknown cookies") };
+        let Some(id) = known else { return self.dropped(path, "phase 1 of unknown cookies") };
         let natt_port = self.cx.config.natt_port;
         let from = |known: Path, nat: &Nat| may_come(known, nat, path, natt_port);
         if let Some(sa) = self.sas.get_mut(&id).filter(|sa| from(sa.facts.path, &sa.facts.traits.path_nat)) {
             if let Seen::Again(reply) = sa.last_of_main_mode.check(fingerprint, self.cx.now.monotonic) {
                 return self.answer_duplicate(path, reply);
             }
-            return self.dropped(path, "main mode that is over");
+            return self.dropped(path, "phase 1 that is over");
         }
         let from = |handshake: &&mut Handshake| from(handshake.path, &handshake.traits.path_nat);
         let Some(handshake) = self.handshakes.get_mut(&id).filter(from) else {
-            return self.dropped(path, "main mode from another address than it began with");
+            return self.dropped(path, "phase 1 from another address than it began with");
         };
+        if handshake.state.as_ref().is_some_and(|state| state.mode() != mode) {
+            return self.dropped(path, "another exchange than it began with");
+        }
         match handshake.answered.check(fingerprint, self.cx.now.monotonic) {
             Seen::Again(reply) => self.answer_duplicate(path, reply),
+            Seen::New if handshake.refused.as_ref().is_some_and(|(refused, _)| *refused == fingerprint) => {}
             Seen::New => {
                 let before = std::mem::replace(&mut handshake.path, path);
                 self.drive_handshake(id, Step::Message(message), Some(fingerprint));
@@ -199,8 +226,8 @@ impl Endpoint {
         }
     }
 
-    /// MM1 of a peer.
-    fn first_message(&mut self, path: Path, message: &Message<'_>, fingerprint: Fingerprint) {
+    /// MM1 or AM1 of a peer.
+    fn first_message(&mut self, mode: ExchangeMode, path: Path, message: &Message<'_>, fingerprint: Fingerprint) {
         let cookie = message.header.initiator;
         if self.by_cookies.contains_key(&Cookies { initiator: cookie, responder: Cookie::ZERO }) {
             return self.dropped(path, "our own first message came back");
@@ -217,10 +244,13 @@ impl Endpoint {
         if candidates.is_empty() {
             return self.cx.report(Level::Error, path.peer, Event::NoConfiguration { peer });
         }
-        candidates.retain(|remote| speaks_main(remote));
+        candidates.retain(|remote| remote.remote.exchange_modes.contains(&mode));
         let Some(mut remote) = candidates.first().cloned() else {
-            return self.dropped(path, "exchange_mode of this remote has no main");
+            return self.refuse_exchange(mode, path, cookie);
         };
+        if mode == ExchangeMode::Aggressive && !self.admission.may_be_aggressive(peer, self.cx.now.monotonic) {
+            return self.dropped(path, "too many first messages of aggressive mode in this second");
+        }
         if let Some(victim) = self.admission.victim(peer) {
             self.forget_handshake(victim);
         }
@@ -236,15 +266,17 @@ impl Endpoint {
             role: Role::Responder,
             owner: JobOwner::Phase1(id),
         };
-        let (state, datagram) = match main_responder::begin(message, &mut facts) {
+        let (state, datagram) = match State::respond(mode, message, &mut facts) {
             Ok(begun) => begun,
             Err(error) => return self.refuse_first_message(path, cookie, &error),
         };
         self.cx.report(Level::Info, path.peer, Event::Phase1Responded(Ends { local: path.local, peer: path.peer }));
-        self.cx.report(Level::Info, path.peer, Event::BeginMainMode);
+        self.cx.report(Level::Info, path.peer, begins(mode));
         let mut answered = Answered::default();
         answered.accepted(fingerprint, self.cx.now.monotonic);
-        answered.answered(datagram.clone());
+        if let Some(datagram) = &datagram {
+            answered.answered(datagram.clone());
+        }
         self.first_messages.insert((cookie, path.peer), id);
         self.admission.enter(id, peer);
         self.enter_handshake(Handshake {
@@ -254,25 +286,43 @@ impl Endpoint {
             cookies: state.cookies(),
             remote,
             candidates,
-            state: Some(State::Responder(state)),
+            state: Some(state),
             began: self.cx.now.monotonic,
             unanswered: None,
             answered,
             refusals: 0,
+            refused: None,
+            next_modes: Vec::new(),
             traits,
             replaces: None,
             wishes: Vec::new(),
             early: Vec::new(),
         });
-        self.cx.send(path, datagram);
+        if let Some(datagram) = datagram {
+            self.cx.send(path, datagram);
+        }
+    }
+
+    /// An exchange that no block of the peer has: said, so that it may try another one at once.
+    fn refuse_exchange(&mut self, mode: ExchangeMode, path: Path, cookie: Cookie) {
+        let name = match mode {
+            ExchangeMode::Main => "main",
+            ExchangeMode::Aggressive => "aggressive",
+        };
+        self.dropped(path, &format!("exchange_mode of this remote has no {name}"));
+        self.clear_refusal(path, cookie, NotifyType::UNSUPPORTED_EXCHANGE_TYPE);
     }
 
     /// No state is kept; the one notify is smaller than the message and rate-limited.
     fn refuse_first_message(&mut self, path: Path, cookie: Cookie, error: &ExchangeError) {
         self.note_failure(path, CookiePair(cookie, Cookie::ZERO), error);
-        if let Some(kind) = error.notify()
-            && self.admission.may_notify(self.cx.now.monotonic)
-        {
+        if let Some(kind) = error.notify() {
+            self.clear_refusal(path, cookie, kind);
+        }
+    }
+
+    fn clear_refusal(&mut self, path: Path, cookie: Cookie, kind: NotifyType) {
+        if self.admission.may_notify(self.cx.now.monotonic) {
             let cookies = Cookies { initiator: cookie, responder: self.cx.cookie() };
             let message_id = self.cx.random_u32();
             self.cx.send(path, clear_notify(cookies, message_id, kind));
@@ -345,7 +395,9 @@ impl Endpoint {
                 match role {
                     Role::Initiator => self.send_awaiting(id, datagram),
                     Role::Responder => {
-                        self.admission.leave(id);
+                        if handshake.state.as_ref().is_some_and(State::peer_is_there) {
+                            self.admission.leave(id);
+                        }
                         handshake.answered.answered(datagram.clone());
                         let path = handshake.path;
                         self.cx.send(path, datagram);
@@ -356,6 +408,7 @@ impl Endpoint {
             Err(Refused { error, state: Some(state) }) => {
                 handshake.state = Some(state);
                 handshake.refusals += 1;
+                handshake.refused = fingerprint.map(|fingerprint| (fingerprint, error.clone()));
                 let spent = handshake.refusals >= MOST_REFUSALS;
                 let path = handshake.path;
                 self.cx.report(Level::Error, path.peer, Event::Ignored { reason: error.to_string() });
@@ -368,9 +421,13 @@ impl Endpoint {
     }
 
     pub(super) fn handshake_timed_out(&mut self, id: Phase1Id) {
-        let Some(state) = self.handshakes.get(&id).and_then(|handshake| handshake.state.as_ref()) else { return };
-        let awaited = state.awaited();
-        self.fail_handshake(id, &ExchangeError::TimedOut(awaited), None);
+        let Some(handshake) = self.handshakes.get(&id) else { return };
+        let Some(state) = &handshake.state else { return };
+        let error = match &handshake.refused {
+            Some((_, ExchangeError::PskDiffers)) => ExchangeError::PskDiffers,
+            _ => ExchangeError::TimedOut(state.awaited()),
+        };
+        self.fail_handshake(id, &error, None);
     }
 
     /// Takes a handshake out of all tables.
@@ -396,8 +453,27 @@ impl Endpoint {
                 self.cx.send(handshake.path, datagram);
             }
         }
+        if !handshake.next_modes.is_empty() && error.is_refusal() {
+            let ends = (handshake.origin.local.ip(), handshake.origin.peer.ip());
+            return self.initiate_in(Some(handshake.next_modes), ends, handshake.wishes, handshake.replaces);
+        }
         self.rekey_failed(handshake.replaces);
         self.abandon(handshake.wishes, &error.to_string());
+    }
+
+    /// An error in clear about an aggressive mode of ours that has no answer yet. It proves nothing, but main mode, if it
+    /// is to be tried next, tells a liar less than we did already.
+    pub(super) fn refused_in_clear(&mut self, path: Path, cookie: Cookie, kind: NotifyType) {
+        let waiting = Cookies { initiator: cookie, responder: Cookie::ZERO };
+        let Some(id) = self.by_cookies.get(&waiting).copied() else { return };
+        let waits = |handshake: &&Handshake| {
+            handshake.path == path
+                && handshake.next_modes.first() == Some(&ExchangeMode::Main)
+                && handshake.state.as_ref().is_some_and(|state| state.mode() == ExchangeMode::Aggressive)
+        };
+        if self.handshakes.get(&id).filter(waits).is_some() {
+            self.fail_handshake(id, &ExchangeError::PeerRefused(kind), None);
+        }
     }
 
     pub(super) fn note_failure(&mut self, path: Path, cookies: CookiePair, error: &ExchangeError) {
@@ -471,17 +547,26 @@ impl Endpoint {
         }
     }
 
-    /// Keeps a message under an ISAKMP SA whose main mode the peer has finished and we have not: its certificate is
-    /// still before the judge.
+    /// Keeps a message under an ISAKMP SA whose phase 1 the peer has finished and we have not: its certificate is still
+    /// before the judge, or AM3 was overtaken or lost. The peer's exact duplicates are all that we repeat AM2 for
+    /// otherwise (IKEV1 ), and a peer that is done with phase 1 sends none: it is reminded.
     pub(super) fn keep_early(&mut self, path: Path, message: &Message<'_>, octets: &[u8]) -> bool {
         let Header { initiator, responder, .. } = message.header;
         let id = self.by_cookies.get(&Cookies { initiator, responder });
         let Some(handshake) = id.and_then(|id| self.handshakes.get_mut(id)) else { return false };
-        let judging = handshake.state.as_ref().is_some_and(State::is_judging);
-        if !judging || handshake.path != path || handshake.early.len() >= MOST_EARLY {
+        let (judging, awaiting) =
+            handshake.state.as_ref().map_or((false, false), |state| (state.is_judging(), state.awaits_third()));
+        let from_peer = may_come(handshake.path, &handshake.traits.path_nat, path, self.cx.config.natt_port);
+        if !(judging || awaiting) || !from_peer {
             return false;
         }
-        handshake.early.push(octets.to_vec());
+        if handshake.early.len() < MOST_EARLY && !handshake.early.iter().any(|early| early == octets) {
+            handshake.early.push(octets.to_vec());
+        }
+        if awaiting && let Some(reply) = handshake.answered.remind(self.cx.now.monotonic) {
+            let path = handshake.path;
+            self.cx.send(path, reply);
+        }
         true
     }
 
@@ -552,6 +637,9 @@ impl Endpoint {
     }
 }
 
-fn speaks_main(remote: &RemoteConfig) -> bool {
-    remote.remote.exchange_modes.contains(&ExchangeMode::Main)
+fn begins(mode: ExchangeMode) -> Event {
+    match mode {
+        ExchangeMode::Main => Event::BeginMainMode,
+        ExchangeMode::Aggressive => Event::BeginAggressiveMode,
+    }
 }

@@ -1,10 +1,10 @@
 //! What both roles share, as functions on data: framing, key state, certificate requests, our ID payload.
 
-use policy::model::algorithm::AuthMethod;
+use policy::model::algorithm::{AuthMethod, Hash};
 use policy::model::identity::Identity;
 use policy::model::secret::Secret;
 
-use super::proof::{Shown, read_identity};
+use super::proof::{HashOf, Shown, read_identity};
 use super::proposal::Agreed;
 use crate::config::RemoteConfig;
 use crate::context::Path;
@@ -68,12 +68,17 @@ impl Keyed {
 
     /// HASH_I over the initiator's ID body.
     pub(crate) fn hash_i(&self, id_body: &[u8]) -> Vec<u8> {
-        hash_i(self.agreed.hash, &self.skeyids.base, &self.transcript(), id_body)
+        hash_i(self.proof_hash(), &self.skeyids.base, &self.transcript(), id_body)
     }
 
     /// HASH_R over the responder's ID body.
     pub(crate) fn hash_r(&self, id_body: &[u8]) -> Vec<u8> {
-        hash_r(self.agreed.hash, &self.skeyids.base, &self.transcript(), id_body)
+        hash_r(self.proof_hash(), &self.skeyids.base, &self.transcript(), id_body)
+    }
+
+    /// What HASH_I and HASH_R are made with: ECDSA brings its own (RFC 4754 §7).
+    fn proof_hash(&self) -> Hash {
+        self.agreed.auth.signature_hash().unwrap_or(self.agreed.hash)
     }
 
     fn transcript(&self) -> Transcript<'_> {
@@ -136,8 +141,12 @@ const ID_SIG: Shape = Shape {
 };
 
 /// What MM5 and MM6 carry with pre-shared keys (RFC 2409 §5.4).
-const ID_HASH: Shape =
-    Shape { must: &[PayloadType::ID, PayloadType::HASH], may: &[], many: &[PayloadType::NOTIFY], first: None };
+const ID_HASH: Shape = Shape {
+    must: &[PayloadType::ID, PayloadType::HASH],
+    may: &[],
+    many: &[PayloadType::CERT, PayloadType::CERTREQ, PayloadType::NOTIFY],
+    first: None,
+};
 
 /// Decrypts and reads MM5 or MM6; changes nothing. Gives the block that continues the chain too.
 ///
@@ -158,6 +167,74 @@ pub(crate) fn read_last(keyed: &Keyed, message: &Message<'_>) -> Result<(Vec<u8>
         Ok(shown) => Ok((last_block, shown)),
         // Under another key the plaintext is noise.
         Err(_) if keyed.agreed.auth.is_psk() => Err(ExchangeError::PskDiffers),
+        Err(error) => Err(error),
+    }
+}
+
+/// What AM1 carries.
+pub(crate) const AGGRESSIVE_FIRST: Shape = Shape {
+    must: &[PayloadType::SA, PayloadType::KE, PayloadType::NONCE, PayloadType::ID],
+    may: &[],
+    many: &[PayloadType::CERTREQ, PayloadType::NOTIFY],
+    first: Some(PayloadType::SA),
+};
+
+/// What AM2 carries; which of HASH and SIG must stand is asked once the method is known.
+pub(crate) const AGGRESSIVE_ANSWER: Shape = Shape {
+    must: &[PayloadType::SA, PayloadType::KE, PayloadType::NONCE, PayloadType::ID],
+    may: &[PayloadType::HASH, PayloadType::SIG],
+    many: &[PayloadType::CERT, PayloadType::CERTREQ, PayloadType::NOTIFY],
+    first: Some(PayloadType::SA),
+};
+
+/// What AM3 carries with signatures.
+const ONLY_SIG: Shape = Shape {
+    must: &[PayloadType::SIG],
+    may: &[],
+    many: &[PayloadType::CERT, PayloadType::CERTREQ, PayloadType::NOTIFY],
+    first: None,
+};
+
+/// What AM3 carries with pre-shared keys.
+const ONLY_HASH: Shape = Shape { must: &[PayloadType::HASH], may: &[], many: &[PayloadType::NOTIFY], first: None };
+
+/// Reads AM3, encrypted or in clear: RFC 2409 §5 leaves that to the initiator (IKEV1 K-7). Gives the block that continues
+/// the chain, if there is one, and judges the NAT-D payloads once the hash is found right.
+///
+/// # Errors
+/// As [`read_last`]; [`ExchangeError::HashMismatch`].
+pub(crate) fn read_third(
+    keyed: &Keyed,
+    message: &Message<'_>,
+    who: (Vec<u8>, Identity),
+    hash_of: HashOf,
+    facts: &mut Facts<'_>,
+) -> Result<(Option<Vec<u8>>, Shown), ExchangeError> {
+    let signed = keyed.agreed.auth.peer_signs();
+    let shape = if signed { &ONLY_SIG } else { &ONLY_HASH };
+    let (opened, noise) = if message.header.flags.contains(Flags::ENCRYPTED) {
+        (Some(message.open(&keyed.sealer, &keyed.sealer.last_block)?), keyed.agreed.auth.is_psk())
+    } else {
+        (None, false)
+    };
+    let read = |facts: &mut Facts<'_>| {
+        let payloads = match &opened {
+            Some(opened) => {
+                let payloads = decode_chain(message.header.next, &opened.plain, Tail::Padding)?;
+                shape.check(&payloads)?;
+                payloads
+            }
+            None => message.clear(shape)?,
+        };
+        let shown = Shown::read(&payloads, who, signed)?;
+        shown.check_hash(keyed, hash_of)?;
+        facts.discover_nat(keyed.agreed.hash, keyed.cookies, &payloads);
+        Ok(shown)
+    };
+    match read(facts) {
+        Ok(shown) => Ok((opened.map(|opened| opened.last_block), shown)),
+        // Under another key the plaintext is noise.
+        Err(_) if noise => Err(ExchangeError::PskDiffers),
         Err(error) => Err(error),
     }
 }
@@ -199,7 +276,7 @@ pub(crate) fn note_foreign_requests(facts: &mut Facts<'_>, payloads: &[RawPayloa
 }
 
 /// Our ID body: the configured identity, or the address the exchange runs from.
-pub(crate) fn our_id(remote: &RemoteConfig, path: Path) -> Result<Vec<u8>, ExchangeError> {
+pub(crate) fn our_id(remote: &RemoteConfig, path: Path) -> Vec<u8> {
     let identity = remote.my_identity.clone().unwrap_or(Identity::Address(path.local.ip()));
-    Ok(IdPayload::from_identity(&identity, 0, 0).encode())
+    IdPayload::from_identity(&identity, 0, 0).encode()
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use policy::model::remote::ExchangeMode;
+
 use super::exchange::{
     KE_NONCE, Keyed, Publics, SA_ONLY, Secrets, clear, note_foreign_requests, our_id, our_requests, read_last,
 };
@@ -66,8 +68,7 @@ pub(crate) struct ExpectProof {
 
 /// Begins: MM1, our proposals.
 pub(crate) fn begin(facts: &mut Facts<'_>) -> Result<(MainInitiator, Vec<u8>), ExchangeError> {
-    facts.check_means()?;
-    let sai = offer(&facts.remote.remote)?.encode();
+    let sai = offer(&facts.remote.remote, facts.means(ExchangeMode::Main), ExchangeMode::Main)?.encode();
     let cookie = facts.cx.cookie();
     let cookies = Cookies { initiator: cookie, responder: Cookie([0; 8]) };
     let datagram = clear(ExchangeType::MAIN, cookies, &facts.with_vendor_ids(vec![(PayloadType::SA, sai.clone())]));
@@ -157,7 +158,8 @@ impl ExpectSa {
     fn read(&self, message: &Message<'_>, facts: &mut Facts<'_>) -> Result<Agreed, ExchangeError> {
         let payloads = message.clear(&SA_ONLY)?;
         let answer = SaPayload::decode(body(&payloads, PayloadType::SA)?)?;
-        let agreed = check_answer(&answer, &facts.remote.remote)?;
+        let means = facts.means(ExchangeMode::Main);
+        let agreed = check_answer(&answer, &facts.remote.remote, means, ExchangeMode::Main)?;
         facts.read_vendor_ids(&payloads);
         Ok(agreed)
     }
@@ -179,9 +181,9 @@ impl ExpectKeNonce {
             Err(error) => return Err(Refused::stay(error, MainInitiator::ExpectKeNonce(self))),
         };
         let Self { cookies, agreed, sai, pair, ni } = *self;
-        let secrets = Secrets { gxy, psk: facts.psk(agreed.auth)? };
+        let secrets = Secrets { gxy, psk: facts.key_by_address(agreed.auth) };
         let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi: pair.public, gxr }, &secrets, sai);
-        let id_body = our_id(facts.remote, facts.path)?;
+        let id_body = our_id(facts.remote, facts.path);
         match prove(&keyed, keyed.hash_i(&id_body), facts)? {
             Proving::Signing(job) => {
                 Ok(Next::Wait(MainInitiator::AwaitSignature(Box::new(AwaitSignature { keyed, job, id_body }))))

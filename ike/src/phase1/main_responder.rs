@@ -144,7 +144,7 @@ impl ExpectKeNonce {
         payloads.extend(our_requests(facts.remote, agreed.auth));
         payloads.extend(facts.nat_discovery(agreed.hash, cookies));
         let datagram = clear(ExchangeType::MAIN, cookies, &payloads);
-        let secrets = Secrets { gxy, psk: facts.psk(agreed.auth)? };
+        let secrets = Secrets { gxy, psk: facts.key_by_address(agreed.auth) };
         let keyed = Keyed::new(agreed, cookies, Publics { ni, nr, gxi, gxr: pair.public }, &secrets, sai);
         Ok(Next::Send(MainResponder::ExpectProof(Box::new(ExpectProof { keyed })), datagram))
     }
@@ -167,7 +167,7 @@ impl ExpectProof {
 
 /// The peer is authenticated: our own proof follows.
 fn accepted(established: Established, facts: &mut Facts<'_>) -> Stepped<MainResponder, Established> {
-    let id_body = our_id(facts.remote, facts.path)?;
+    let id_body = our_id(facts.remote, facts.path);
     match prove(&established.keyed, established.keyed.hash_r(&id_body), facts)? {
         Proving::Signing(job) => {
             let next = AwaitSignature { established, job, id_body };

@@ -60,6 +60,21 @@ impl Shown {
     }
 }
 
+impl Shown {
+    /// In aggressive mode the hash is verified before anything rests on what else the message says; a signature waits for
+    /// its certificate.
+    ///
+    /// # Errors
+    /// [`ExchangeError::HashMismatch`], or where a key went into it [`ExchangeError::PskDiffers`].
+    pub(crate) fn check_hash(&self, keyed: &Keyed, hash_of: HashOf) -> Result<(), ExchangeError> {
+        let auth = keyed.agreed.auth;
+        if auth.peer_signs() || equal(&hash_of(keyed, &self.id_body), &self.proof) {
+            return Ok(());
+        }
+        Err(if auth.is_psk() { ExchangeError::PskDiffers } else { ExchangeError::HashMismatch })
+    }
+}
+
 /// The payload that proves.
 pub(crate) fn proof_kind(signed: bool) -> PayloadType {
     if signed { PayloadType::SIG } else { PayloadType::HASH }
@@ -209,7 +224,8 @@ impl Claim {
         facts: &Facts<'_>,
     ) -> Result<Established, ExchangeError> {
         let certificate = verdict.map_err(ExchangeError::Certificate)?;
-        signature::verify(facts.cx.provider.as_ref(), &certificate.public_key, &self.signature, &self.hash)
+        let (provider, method) = (facts.cx.provider.as_ref(), self.keyed.agreed.auth);
+        signature::verify_by(provider, method, &certificate.public_key, &self.signature, &self.hash)
             .map_err(ExchangeError::Signature)?;
         let Self { keyed, identity, initial_contact, .. } = self;
         Ok(Established { keyed, identity, certificate: Some(certificate), initial_contact })

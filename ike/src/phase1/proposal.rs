@@ -6,7 +6,7 @@ use std::time::Duration;
 use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, Strength};
 use policy::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
-use policy::model::remote::Remote;
+use policy::model::remote::{ExchangeMode, Remote};
 
 use crate::config::RemoteConfig;
 use crate::error::ExchangeError;
@@ -28,30 +28,58 @@ pub(crate) struct Agreed {
     pub(crate) lifetime: Lifetime,
 }
 
-/// Methods that this build negotiates.
-fn is_negotiated(auth: AuthMethod) -> bool {
-    matches!(auth, AuthMethod::PreSharedKey | AuthMethod::RsaSignature)
+/// What our side can prove itself with; methods that need more are neither offered nor chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means {
+    /// There is a certificate with its key.
+    pub(crate) signature: bool,
+    /// There is, or may be, a pre-shared key.
+    pub(crate) key: bool,
 }
 
-/// Can this build run the proposal?
-fn usable(proposal: &Phase1Proposal) -> bool {
+/// Methods that this build negotiates.
+fn is_negotiated(auth: AuthMethod) -> bool {
+    auth.xauth().is_none()
+}
+
+/// Can the proposal be run by this build and with these means?
+fn usable(proposal: &Phase1Proposal, means: Means) -> bool {
     let facts = proposal.cipher.cipher.facts();
     is_negotiated(proposal.auth)
+        && (means.signature || !proposal.auth.we_sign())
+        && (means.key || !proposal.auth.is_psk())
         && facts.supported
         && facts.phase1.is_some()
         && proposal.group.strength() != Strength::Broken
 }
 
+/// What an initiator offers: what it can run, in order; in aggressive mode only what has the group of the first, whose
+/// public value goes along (RFC 2409 §5: the group cannot be negotiated there).
+fn offered(remote: &Remote, means: Means, mode: ExchangeMode) -> impl Iterator<Item = &Phase1Proposal> {
+    let usable = move |proposal: &&Phase1Proposal| usable(proposal, means);
+    let first = remote.proposals.iter().find(usable).map(|proposal| proposal.group);
+    let same = move |proposal: &&Phase1Proposal| mode == ExchangeMode::Main || Some(proposal.group) == first;
+    remote.proposals.iter().filter(usable).filter(same)
+}
+
+/// The group of an aggressive mode that we begin.
+pub(crate) fn aggressive_group(remote: &Remote, means: Means) -> Option<Group> {
+    offered(remote, means, ExchangeMode::Aggressive).next().map(|proposal| proposal.group)
+}
+
 /// The SA payload of an initiator: one proposal with a transform for each configured one, in order.
-pub(crate) fn offer(remote: &Remote) -> Result<SaPayload, ExchangeError> {
+pub(crate) fn offer(remote: &Remote, means: Means, mode: ExchangeMode) -> Result<SaPayload, ExchangeError> {
     let transforms: Vec<Transform> = (1..=u8::MAX)
-        .zip(remote.proposals.iter().filter(|proposal| usable(proposal)))
+        .zip(offered(remote, means, mode))
         .map(|(number, proposal)| Transform { number, id: KEY_IKE, attributes: attributes(proposal) })
         .collect();
     if transforms.is_empty() {
+        let lacks = |lacking: bool, what: &'static str| if lacking { what } else { "" };
         return Err(ExchangeError::Local(format!(
-            "remote {}: no proposal can be used: its algorithms or methods are not negotiated",
-            remote.name
+            "remote {}: no proposal can be used{}{}",
+            remote.name,
+            lacks(!means.signature, ", there is no certificate_type to sign with"),
+            lacks(!means.key, ", no line of psk.txt fits the peer"),
         )));
     }
     let protocol = ProtocolId::ISAKMP;
@@ -109,9 +137,63 @@ struct Offered {
     words: String,
 }
 
+/// A method as the initiator's configuration names it.
+fn method_name(number: u64) -> String {
+    let known = AuthMethod::ALL.into_iter().find(|method| u64::from(method.number(true)) == number);
+    match (known, number) {
+        (Some(method), _) => method.racoon_name().to_owned(),
+        (None, 2) => "dsssig".to_owned(),
+        (None, 4) => "rsaenc".to_owned(),
+        (None, 5) => "rsarev".to_owned(),
+        _ => format!("authentication #{number}"),
+    }
+}
+
+/// `aes 256, sha256, modp2048, rsasig`, with numbers where there is no name.
+fn words(list: &[Attribute]) -> String {
+    let name = |kind: u16, what: &str, known: &dyn Fn(u16) -> Option<&'static str>| match number(list, kind) {
+        None => format!("no {what}"),
+        Some(number) => {
+            u16::try_from(number).ok().and_then(known).map_or_else(|| format!("{what} #{number}"), str::to_owned)
+        }
+    };
+    let cipher = name(phase1_attr::ENCRYPTION, "encryption", &|number| {
+        Cipher::from_phase1(number).map(|cipher| cipher.facts().racoon)
+    });
+    let bits = number(list, phase1_attr::KEY_LENGTH).map_or_else(String::new, |bits| format!(" {bits}"));
+    let hash = name(phase1_attr::HASH, "hash", &|number| Hash::from_phase1(number).map(|hash| hash.facts().racoon));
+    let group = name(phase1_attr::GROUP, "group", &|number| Group::from_number(number).map(Group::racoon_name));
+    let method = number(list, phase1_attr::AUTH_METHOD).map_or_else(|| "no authentication".to_owned(), method_name);
+    format!("{cipher}{bits}, {hash}, {group}, {method}")
+}
+
+/// As [`words`], for one of ours; the side of XAuth is ours.
+fn own_words(own: &Phase1Proposal) -> String {
+    let bits = own.cipher.key_bits.map_or_else(String::new, |bits| format!(" {bits}"));
+    let (cipher, hash) = (own.cipher.cipher.facts().racoon, own.hash.facts().racoon);
+    format!("{cipher}{bits}, {hash}, {}, {}", own.group.racoon_name(), own.auth.racoon_name())
+}
+
+/// A list for a log line that anybody can cause: the first few, each once.
+fn listed(all: impl Iterator<Item = String>) -> String {
+    const MOST: usize = 6;
+    let mut different: Vec<String> = Vec::new();
+    for one in all {
+        if !different.contains(&one) {
+            different.push(one);
+        }
+    }
+    let more = different.len().saturating_sub(MOST);
+    different.truncate(MOST);
+    let mut out: Vec<String> = different.into_iter().map(|one| format!("({one})")).collect();
+    if more > 0 {
+        out.push(format!("and {more} more"));
+    }
+    if out.is_empty() { "nothing".to_owned() } else { out.join(" ") }
+}
+
 fn read(transform: &Transform) -> Offered {
     let list = transform.attributes.as_slice();
-    let display = |kind| number(list, kind).map_or_else(|| "-".to_owned(), |number| number.to_string());
     let cipher = small(list, phase1_attr::ENCRYPTION)
         .and_then(Cipher::from_phase1)
         .and_then(|cipher| sized(cipher, small(list, phase1_attr::KEY_LENGTH)));
@@ -121,14 +203,7 @@ fn read(transform: &Transform) -> Offered {
         auth: number(list, phase1_attr::AUTH_METHOD),
         group: small(list, phase1_attr::GROUP).and_then(Group::from_number),
         life: life_seconds(list, phase1_attr::LIFE_TYPE, phase1_attr::LIFE_DURATION).unwrap_or(DEFAULT_LIFETIME),
-        words: format!(
-            "enc={} keylen={} hash={} auth={} group={}",
-            display(phase1_attr::ENCRYPTION),
-            display(phase1_attr::KEY_LENGTH),
-            display(phase1_attr::HASH),
-            display(phase1_attr::AUTH_METHOD),
-            display(phase1_attr::GROUP),
-        ),
+        words: words(list),
     }
 }
 
@@ -166,13 +241,18 @@ pub(crate) struct Choice {
 /// Chooses in the peer's order the first transform that one of our proposals accepts.
 ///
 /// # Errors
-/// [`ExchangeError::NoProposalChosen`] with what was offered and the nearest difference.
-pub(crate) fn choose(offered: &SaPayload, remote: &Remote) -> Result<Choice, ExchangeError> {
+/// [`ExchangeError::NoProposalChosen`] with what was offered, what is allowed and the nearest difference.
+pub(crate) fn choose(offered: &SaPayload, remote: &RemoteConfig) -> Result<Choice, ExchangeError> {
+    // Whether there is a key must not show here (ATTACKS T-3).
+    let means = Means { signature: remote.credential.is_some(), key: true };
+    let remote = &remote.remote;
+    let ours = || remote.proposals.iter().filter(|own| usable(own, means));
     let mut nearest: Option<(usize, String)> = None;
+    let mut seen = Vec::new();
     for proposal in offered.proposals.iter().filter(|proposal| proposal.protocol == ProtocolId::ISAKMP) {
         for transform in proposal.transforms.iter().filter(|transform| transform.id == KEY_IKE) {
             let peer = read(transform);
-            for own in remote.proposals.iter().filter(|own| usable(own)) {
+            for own in ours() {
                 let differences = match accept(&peer, own, remote.proposal_check) {
                     Ok(agreed) => {
                         let answer =
@@ -182,15 +262,19 @@ pub(crate) fn choose(offered: &SaPayload, remote: &Remote) -> Result<Choice, Exc
                     Err(differences) => differences,
                 };
                 if nearest.as_ref().is_none_or(|(least, _)| differences.len() < *least) {
-                    let words =
-                        format!("peer offers {}; nearest of ours differs in {}", peer.words, differences.join(", "));
+                    let words = format!("({}) to ({}), but for {}", peer.words, own_words(own), differences.join(", "));
                     nearest = Some((differences.len(), words));
                 }
             }
+            seen.push(peer.words);
         }
     }
-    let words = nearest.map_or_else(|| "nothing comparable offered".to_owned(), |(_, words)| words);
-    Err(ExchangeError::NoProposalChosen(words))
+    let (offers, allowed) = (listed(seen.into_iter()), listed(ours().map(own_words)));
+    let nearest = nearest.map_or_else(|| "none".to_owned(), |(_, words)| words);
+    Err(ExchangeError::NoProposalChosen(format!(
+        "peer offers {offers}; remote {} allows {allowed}; nearest {nearest};",
+        remote.name
+    )))
 }
 
 /// Chooses in the peer's order the first transform that any of the candidates accepts, as racoon did: the peer's
@@ -209,7 +293,7 @@ pub(crate) fn choose_among(
     let mut best: Option<Choice> = None;
     let mut refusal = None;
     for candidate in candidates.iter() {
-        match choose(offered, &candidate.remote) {
+        match choose(offered, candidate) {
             Ok(choice) if best.as_ref().is_none_or(|best| position(&choice) < position(best)) => best = Some(choice),
             Ok(_) => {}
             Err(error) => refusal = refusal.or(Some(error)),
@@ -218,8 +302,7 @@ pub(crate) fn choose_among(
     let Some(choice) = best else {
         return Err(refusal.unwrap_or_else(|| ExchangeError::NoProposalChosen("no configuration fits".to_owned())));
     };
-    candidates
-        .retain(|candidate| choose(&choice.answer, &candidate.remote).is_ok_and(|own| own.agreed == choice.agreed));
+    candidates.retain(|candidate| choose(&choice.answer, candidate).is_ok_and(|own| own.agreed == choice.agreed));
     Ok(choice)
 }
 
@@ -227,17 +310,16 @@ fn accept(peer: &Offered, own: &Phase1Proposal, check: ProposalCheck) -> Result<
     let mut differences = Vec::new();
     let cipher = peer.cipher.filter(|cipher| key_acceptable(*cipher, own.cipher, check));
     if cipher.is_none() {
-        let bits = own.cipher.key_bits.map_or_else(String::new, |bits| format!(" {bits}"));
-        differences.push(format!("encryption (ours {}{bits})", own.cipher.cipher.facts().racoon));
+        differences.push("encryption".to_owned());
     }
     if peer.hash != Some(own.hash) {
-        differences.push(format!("hash (ours {})", own.hash.facts().racoon));
+        differences.push("hash".to_owned());
     }
     if peer.auth != Some(u64::from(own.auth.number(false))) {
-        differences.push(format!("authentication (ours {})", own.auth.racoon_name()));
+        differences.push("authentication method".to_owned());
     }
     if peer.group != Some(own.group) {
-        differences.push(format!("group (ours {})", own.group.racoon_name()));
+        differences.push("group".to_owned());
     }
     if let Some(words) = life_difference(peer.life, own.lifetime.time, check) {
         differences.push(words);
@@ -288,12 +370,14 @@ pub(crate) fn key_acceptable(peer: SizedCipher, own: SizedCipher, check: Proposa
 ///
 /// # Errors
 /// [`ExchangeError::AlteredProposal`].
-pub(crate) fn check_answer(answer: &SaPayload, remote: &Remote) -> Result<Agreed, ExchangeError> {
+pub(crate) fn check_answer(
+    answer: &SaPayload,
+    remote: &Remote,
+    means: Means,
+    mode: ExchangeMode,
+) -> Result<Agreed, ExchangeError> {
     let transform = only_transform(answer)?;
-    remote
-        .proposals
-        .iter()
-        .filter(|proposal| usable(proposal))
+    offered(remote, means, mode)
         .find(|own| transform.id == KEY_IKE && same_attributes(&attributes(own), &transform.attributes))
         .map(|own| {
             let Phase1Proposal { cipher, hash, auth, group, lifetime } = *own;

@@ -1,6 +1,7 @@
 //! The scenarios: each a name, what it shows, and a function that plays it on a [`Desk`]. They are described in
 //! `tests/netns/`. After each one its captures are searched for what should have been encrypted.
 
+mod aggressive;
 mod certificates;
 mod deletion;
 pub mod drill;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Scenario> {
     deletion::add(&mut out);
     partial::add(&mut out);
     certificates::add(&mut out);
+    aggressive::add(&mut out);
     identities::add(&mut out);
     drill::add(&mut out);
     keylime::add(&mut out);

@@ -406,6 +406,16 @@ impl AuthMethod {
         }
     }
 
+    /// ECDSA's own hash function, which HASH_I and HASH_R are made with whatever hash was negotiated (RFC 4754 §7).
+    pub const fn signature_hash(self) -> Option<Hash> {
+        match self {
+            Self::EcdsaP256 => Some(Hash::Sha256),
+            Self::EcdsaP384 => Some(Hash::Sha384),
+            Self::EcdsaP521 => Some(Hash::Sha512),
+            _ => None,
+        }
+    }
+
     /// Does it rest on a pre-shared key?
     pub const fn is_psk(self) -> bool {
         matches!(self, Self::PreSharedKey | Self::XauthPsk(_))

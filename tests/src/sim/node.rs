@@ -94,7 +94,7 @@ pub struct Node {
 /// The certificate that the judge finds for a node's identity.
 pub fn certificate(name: u8) -> PeerCertificate {
     PeerCertificate {
-        public_key: toy_key(name),
+        public_key: toy_key(name).into(),
         chain: vec![CertificateId { issuer_key: [9; 32], serial: vec![name] }],
         subject: format!("/CN=node{name}"),
         issuer: "/CN=ca".to_owned(),

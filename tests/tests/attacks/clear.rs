@@ -322,5 +322,12 @@ fn the_wrong_proposal_gets_one_small_notify() {
     assert!(answers[0].len() < message.len());
     assert_eq!(world.nodes[1].endpoint.sizes().handshakes, 0);
     assert!(world.log().contains("no suitable proposal found"), "{}", world.log());
-    assert!(world.log().contains("group (ours modp2048)"), "{}", world.log());
+    // One line: what was offered, what is allowed, the nearest difference.
+    for part in [
+        "peer offers (aes 256, sha256, group #22, rsasig)",
+        "remote anonymous allows (aes 256, sha256, modp2048, rsasig)",
+        "nearest (aes 256, sha256, group #22, rsasig) to (aes 256, sha256, modp2048, rsasig), but for group",
+    ] {
+        assert!(world.log().contains(part), "{part} is not in\n{}", world.log());
+    }
 }

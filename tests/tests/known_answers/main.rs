@@ -8,14 +8,15 @@ mod session;
 
 use ike::crypto::iv::phase1_iv;
 use ike::crypto::keymat::keymat;
+use ike::crypto::provider::PublicKey;
 use ike::crypto::pure::PureProvider;
-use ike::crypto::signature::{SignatureError, verify};
+use ike::crypto::signature::{SignatureError, verify, verify_by};
 use ike::crypto::skeyid::{Skeyids, derive, derive_psk, derive_signature, phase1_key};
 use ike::crypto::{hash, provider};
 use ike::wire::cert::CertPayload;
 use ike::wire::header::Header;
 use ike::wire::number::{ExchangeType, PayloadType, ProtocolId};
-use policy::model::algorithm::Hash;
+use policy::model::algorithm::{AuthMethod, Hash};
 use policy::model::sa::Spi;
 use policy::model::secret::Secret;
 use serde_json::Value;
@@ -178,9 +179,9 @@ fn assert_signed(certificate: &[u8], signature: &[u8], hash: &[u8], name: &str) 
     }
 }
 
-/// ECDSA is not ours to verify, but the keys are derived by the same formula.
+/// K-2: keys, hashes and both signatures of a recorded main mode with ECDSA on P-256.
 #[test]
-fn ecdsa_main_mode_up_to_the_hashes() {
+fn ecdsa_main_mode_with_both_signatures() {
     let vectors = load("sig-mainmode.json");
     let vector = &vectors["ec"];
     let hash = Hash::Sha256;
@@ -198,7 +199,19 @@ fn ecdsa_main_mode_up_to_the_hashes() {
     let side = |side: &str, field: &str| octets(&vector[side], field);
     let hash_i = hash::hash_i(hash, &skeyids.base, &transcript, &side("initiator", "id_b"));
     let hash_r = hash::hash_r(hash, &skeyids.base, &transcript, &side("responder", "id_b"));
-    assert_eq!([hash_i, hash_r], [side("initiator", "hash"), side("responder", "hash")]);
+    assert_eq!([hash_i.clone(), hash_r.clone()], [side("initiator", "hash"), side("responder", "hash")]);
+    let provider = cli::provider::OpensslProvider::new();
+    for (name, hash) in [("initiator", hash_i), ("responder", hash_r)] {
+        let key = PublicKey::Ec(recording::ec_public_key(&side(name, "cert")));
+        let signature = side(name, "sig");
+        let verified =
+            |signature: &[u8], hash: &[u8]| verify_by(&provider, AuthMethod::EcdsaP256, &key, signature, hash);
+        assert_eq!(verified(&signature, &hash), Ok(()), "{name}");
+        let mut changed = signature.clone();
+        changed[40] ^= 1;
+        assert_eq!(verified(&changed, &hash), Err(SignatureError::Mismatch), "{name}");
+        assert_eq!(verified(&signature, &[0; 32]), Err(SignatureError::Mismatch), "{name}");
+    }
 }
 
 #[test]

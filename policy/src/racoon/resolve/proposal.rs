@@ -22,7 +22,8 @@ pub(super) struct ProposalDraft {
     hash: Hash,
     /// Method of authentication.
     pub(super) auth: AuthMethod,
-    group: Group,
+    /// Diffie-Hellman group.
+    pub(super) group: Group,
     lifetime: Option<Duration>,
     /// The word `proposal`.
     pub(super) span: Span,

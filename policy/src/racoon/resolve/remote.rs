@@ -220,6 +220,9 @@ impl Resolver<'_> {
                     .hint("add `certificate_type x509 \"CERT\" \"KEY\";`, or write the name behind `asn1dn`"),
             );
         }
+        if remote.exchange_modes.contains(&ExchangeMode::Aggressive) {
+            self.check_aggressive(draft);
+        }
         for proposal in &draft.proposals {
             match proposal.auth {
                 method if method.we_sign() && remote.certificate.is_none() => self.diagnostics.push(
@@ -245,6 +248,29 @@ impl Resolver<'_> {
         }
         if !remote.verify_cert && draft.proposals.iter().any(|proposal| proposal.auth.peer_signs()) {
             self.diagnostics.warning(span, "`verify_cert off`: anyone with any certificate is accepted as this peer");
+        }
+    }
+
+    /// What aggressive mode cannot do, and what it gives away.
+    fn check_aggressive(&mut self, draft: &Draft) {
+        let Some(first) = draft.proposals.first() else { return };
+        // The first message carries one public value for all proposals (RFC 2409 section 5); racoon refuses too.
+        if let Some(other) = draft.proposals.iter().find(|proposal| proposal.group != first.group) {
+            self.diagnostics.push(
+                Diagnostic::error(other.span, "with aggressive mode every proposal must have the same `dh_group`")
+                    .found(other.group.racoon_name())
+                    .expected(first.group.racoon_name()),
+            );
+        }
+        if let Some(weak) = draft.proposals.iter().find(|proposal| proposal.auth.is_psk()) {
+            self.diagnostics.push(
+                Diagnostic::warning(
+                    weak.span,
+                    "aggressive mode with a pre-shared key: one recorded handshake, or one asked for by anybody, is \
+                     enough to try keys offline",
+                )
+                .hint("use `exchange_mode main;` or certificates, or a key that nobody can guess"),
+            );
         }
     }
 
@@ -448,7 +474,6 @@ impl Resolver<'_> {
     fn exchange_mode(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
         const MODES: &[(&str, Option<ExchangeMode>)] =
             &[("main", Some(ExchangeMode::Main)), ("aggressive", Some(ExchangeMode::Aggressive)), ("base", None)];
-        let whole = args.statement.args.iter().map(|arg| arg.span).reduce(Span::to).unwrap_or(args.name_span());
         let mut written = Vec::new();
         let is_mode = |text: &str| MODES.iter().any(|(word, _)| *word == text);
         // A line that starts with another word is the next statement, its `;` being forgotten.
@@ -458,22 +483,13 @@ impl Resolver<'_> {
             if mode.is_none() {
                 self.diagnostics.error(span, "base mode is not supported yet");
             }
-            written.extend(mode);
+            written.extend(mode.filter(|mode| !written.contains(mode)));
         }
         if args.statement.args.is_empty() {
             args.wrong("`main`", self.diagnostics);
             return;
         }
-        // Only what can be negotiated stays: the core takes this list at its word.
-        let has_main = written.contains(&ExchangeMode::Main);
-        if written.contains(&ExchangeMode::Aggressive) && has_main {
-            self.diagnostics.warning(whole, "aggressive mode is not offered yet: main mode is used");
-        } else if written.contains(&ExchangeMode::Aggressive) {
-            self.diagnostics.push(
-                Diagnostic::error(whole, "aggressive mode is not supported yet").hint("write `exchange_mode main;`"),
-            );
-        }
-        remote.exchange_modes = if has_main { vec![ExchangeMode::Main] } else { written };
+        remote.exchange_modes = written;
     }
 
     /// Directives that change nothing, or that may only say "no".

@@ -410,7 +410,7 @@ fn sign(hash: &[u8]) -> Vec<u8> {
 
 fn certificate(public_key: RsaPublicKey) -> PeerCertificate {
     PeerCertificate {
-        public_key,
+        public_key: public_key.into(),
         chain: vec![CertificateId { issuer_key: [1; 32], serial: vec![1] }],
         subject: "/CN=peer".to_owned(),
         issuer: "/CN=ca".to_owned(),
