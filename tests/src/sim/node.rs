@@ -60,6 +60,11 @@ impl Default for Settings {
     }
 }
 
+/// Probes after ten seconds of silence, five of them two seconds apart.
+fn watching() -> Dpd {
+    Dpd { offered: true, delay: Duration::from_secs(10), retry: Duration::from_secs(2), max_failures: 5 }
+}
+
 impl Settings {
     /// Every mode of the exchanges, by name.
     pub fn modes() -> Vec<(&'static str, Self)> {
@@ -67,6 +72,7 @@ impl Settings {
             ("main mode, RSA", Self::default()),
             ("main mode, PSK", Self { auth: AuthMethod::PreSharedKey, ..Self::default() }),
             ("main mode, RSA, NAT", Self { nat_traversal: NatTraversal::On, behind_nat: true, ..Self::default() }),
+            ("main mode, PSK, DPD", Self { auth: AuthMethod::PreSharedKey, dpd: watching(), ..Self::default() }),
             ("main mode, RSA, forced encapsulation", Self { nat_traversal: NatTraversal::Force, ..Self::default() }),
         ]
     }

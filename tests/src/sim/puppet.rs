@@ -460,6 +460,13 @@ impl Puppet {
         self.seal(ExchangeType::QUICK, header.message_id, &payloads, false)
     }
 
+    /// The last message of a quick mode of ours, whose first had [`Self::quick_payloads`]' nonce.
+    pub fn quick_last(&mut self, message_id: u32, nr: &[u8]) -> Vec<u8> {
+        let skeyids = self.skeyids.as_ref().expect("keys are known");
+        let proof = hash::quick3(HASH, &skeyids.a, message_id, &[0x6e; 32], nr);
+        self.seal(ExchangeType::QUICK, message_id, &vec![(PayloadType::HASH, proof)], true)
+    }
+
     /// As [`Self::send`], but nothing has time to be answered.
     pub fn inject_only(&mut self, datagram: Vec<u8>) {
         let from = self.world.nodes[1 - self.victim].socket();

@@ -330,6 +330,11 @@ impl World {
         self.deliver(node, Input::Configure(Arc::new(config)));
     }
 
+    /// The address under which a node knows the other.
+    pub fn peer_of(&self, node: usize) -> IpAddr {
+        if node == 1 && self.nat.is_some() { super::nat::OUTSIDE } else { self.nodes[1 - node].addr }
+    }
+
     /// Kills a node's daemon: its kernel keeps what it has, the endpoint is new.
     pub fn restart(&mut self, node: usize, settings: &Settings, seed: u64, keep_kernel: bool) {
         let fresh = Node::new(node as u8 + 1, settings, seed);
