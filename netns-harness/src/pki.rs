@@ -205,7 +205,20 @@ impl Authority {
     /// # Errors
     /// When signing fails.
     pub fn crl(&self, serials: &[u64]) -> Result<String> {
-        let this_update = date_time_ymd(2026, 1, 1);
+        self.list(serials, 2044)
+    }
+
+    /// A list of revoked serials that should have been replaced long ago.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn stale_crl(&self, serials: &[u64]) -> Result<String> {
+        self.list(serials, 2025)
+    }
+
+    /// A list that is to be replaced at the beginning of this year.
+    fn list(&self, serials: &[u64], next_year: i32) -> Result<String> {
+        let this_update = date_time_ymd(2024, 6, 1);
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: this_update,
@@ -214,7 +227,7 @@ impl Authority {
         };
         let params = CertificateRevocationListParams {
             this_update,
-            next_update: date_time_ymd(2044, 1, 1),
+            next_update: date_time_ymd(next_year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),

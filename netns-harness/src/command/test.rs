@@ -21,11 +21,12 @@ use crate::scenario::{self, DEADLINE};
 use crate::uml::boot::Output;
 
 /// Scenarios per test kernel: starting one takes as long as a short scenario.
-const PER_KERNEL: usize = 6;
+const PER_KERNEL: usize = 10;
 /// How long a test kernel may take to begin with its first scenario.
 const BOOT: Duration = Duration::from_secs(60);
-/// Test kernels at the same time, at most; each has one CPU.
-const AT_ONCE: usize = 2;
+/// Test kernels at the same time, at most. Each has one CPU, and waits about a third of its time: for timers of the daemons,
+/// for the quiet that shows that nothing comes.
+const AT_ONCE: usize = 6;
 
 /// Passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,7 +117,8 @@ fn scenarios(names: Vec<String>, programs: &Path, choice: &Choice) -> Result<Vec
     // Keys are made before two guests could make them at once.
     run::job("test", Work::Scenarios(Vec::new()), programs.to_owned(), choice)?;
     let groups = VecDeque::from_iter(names.chunks(PER_KERNEL).map(<[String]>::to_vec));
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE).min(groups.len());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let workers = (workers + workers.div_ceil(2)).min(AT_ONCE).min(groups.len());
     let (groups, outcomes) = (Mutex::new(groups), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for worker in 0..workers {

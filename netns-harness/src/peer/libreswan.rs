@@ -106,6 +106,9 @@ impl Libreswan {
                 return Err(Failure::new(format!("pluto on {} ended at once", host.name())));
             }
             let log = since_start(&daemon.log()?);
+            if log.contains("failed to add connection") {
+                return Err(Failure::new(format!("pluto on {} refused its connection", host.name())));
+            }
             let loaded = log.contains("added connection") || log.contains("added IKEv1 connection");
             Ok(loaded && host.exists(CONTROL) && log.contains("listening for IKE messages"))
         });
@@ -304,10 +307,11 @@ fn conn(tunnel: &Tunnel, name: &str, child: &Selectors) -> String {
             }
         }
     }
-    let port = |port: Option<u16>| port.map_or_else(|| "%any".to_owned(), |port| port.to_string());
+    // `%any` would be one port of the peer's choice; no port is all of them.
+    let port = |port: Option<u16>| port.map(|port| format!("/{port}")).unwrap_or_default();
     if let Some(protocol) = child.protocol {
-        line(format!("leftprotoport={protocol}/{}", port(child.local_port)));
-        line(format!("rightprotoport={protocol}/{}", port(child.remote_port)));
+        line(format!("leftprotoport={protocol}{}", port(child.local_port)));
+        line(format!("rightprotoport={protocol}{}", port(child.remote_port)));
     }
     for (side, value) in [("left", id(&tunnel.local_id, &tunnel.auth)), ("right", id(&tunnel.remote_id, &tunnel.auth))]
     {
@@ -428,7 +432,7 @@ mod tests {
         let child = |port| Selectors::any("10.1.0.1", "10.1.0.2").of("tcp").ports(None, Some(port));
         let conf = ipsec_conf(&Tunnel { children: vec![child(80), child(443)], ..tunnel() });
         assert!(conf.contains("conn net\n") && conf.contains("conn net1\n"));
-        assert!(conf.contains("\tleftprotoport=tcp/%any\n\trightprotoport=tcp/443\n"));
+        assert!(conf.contains("\tleftprotoport=tcp\n\trightprotoport=tcp/443\n"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod ours;
 pub mod strongswan;
 pub mod suite;
 pub mod tunnel;
+pub mod vpnc;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -5,13 +5,13 @@ use crate::failure::{Failure, Result};
 use crate::host::Family;
 use crate::kernel_state;
 use crate::peer::ours::{CERTS, Ours};
-use crate::peer::tunnel::{Id, Tunnel};
+use crate::peer::tunnel::{Credentials, Id, Tunnel};
 use crate::peer::{self, Kind, Peer};
 use crate::ping;
 use crate::pki::{Authority, Style, Validity};
 use crate::process::Finished;
 use crate::scenario::stage::{ALICE_SERIAL, Papers, QUIET, Stage};
-use crate::scenario::{ALL_PAIRS, Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, PAIRS, Scenario, for_pairs};
 use crate::wait;
 
 /// What is wrong with the certificate.
@@ -47,14 +47,31 @@ impl Fault {
     }
 }
 
+/// xfrmd judges what another make shows.
+const JUDGES: [(Kind, Kind); 2] = [(Kind::Charon, Kind::Ours), (Kind::Pluto, Kind::Ours)];
+
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let about = "refused with its own reason, no SA made";
+    // pluto does not load a certificate of its own whose time is wrong.
     for_pairs(out, &ALL_PAIRS, "certificate-of-another-name", about, |d, a, b| refused(d, (a, b), Fault::Identity));
-    for_pairs(out, &ALL_PAIRS, "certificate-expired", about, |d, a, b| refused(d, (a, b), Fault::Expired));
-    for_pairs(out, &ALL_PAIRS, "certificate-not-yet-valid", about, |d, a, b| refused(d, (a, b), Fault::NotYet));
+    for_pairs(out, &PAIRS, "certificate-expired", about, |d, a, b| refused(d, (a, b), Fault::Expired));
+    for_pairs(out, &PAIRS, "certificate-not-yet-valid", about, |d, a, b| refused(d, (a, b), Fault::NotYet));
     for_pairs(out, &ALL_PAIRS, "certificate-of-another-ca", about, |d, a, b| refused(d, (a, b), Fault::OtherCa));
     for_pairs(out, &ALL_PAIRS, "certificate-revoked-by-crl", about, |d, a, b| refused(d, (a, b), Fault::Listed));
     for_pairs(out, &ALL_PAIRS, "certificate-revoked-by-hand", about, |d, a, b| refused(d, (a, b), Fault::Denied));
+    for_pairs(out, &JUDGES, "certificate-chain-gap", "an intermediate that nobody sends: refused", chain_gap);
+    for_pairs(
+        out,
+        &JUDGES,
+        "certificate-of-two-cas",
+        "each side's certificate is of another CA than its peer's",
+        two_cas,
+    );
+    let stale = "a revocation list that is out of date: refused where the remote says strict";
+    for_pairs(out, &JUDGES, "certificate-crl-stale", stale, |d, a, b| stale_list(d, (a, b), "strict"));
+    let lax = "a revocation list that is out of date: let pass where the remote says lax";
+    for_pairs(out, &JUDGES, "certificate-crl-stale-lax", lax, |d, a, b| stale_list(d, (a, b), "lax"));
+    for_pairs(out, &JUDGES, "certificate-not-on-crl", "a list with others on it does not refuse this one", not_listed);
     for_pairs(out, &ALL_PAIRS, "certificate-chain", "an intermediate sent along is used", chain);
 }
 
@@ -143,4 +160,75 @@ fn chain(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
     stage.establish(desk)?;
     desk.proved("bob, who trusts the root, accepted alice's leaf of the intermediate she sent");
     Ok(())
+}
+
+/// Root, intermediate, leaf; the initiator does not send the intermediate and the judge knows the root only.
+fn chain_gap(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let below = papers.authority.intermediate(&mut desk.keys, "Desk Sub CA", 7)?;
+    let leaf = below.leaf(&mut desk.keys, "alice.sub.desk", 11)?;
+    judged(desk, (initiator, responder), papers.credentials(&leaf), papers.credentials(&papers.bob), "")?
+        .refused(desk, &["unable to get local issuer certificate(20)"])
+}
+
+fn two_cas(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let other = Authority::root(&mut desk.keys, "Other CA")?;
+    let leaf = other.leaf(&mut desk.keys, "alice.other", 11)?;
+    let at_alice = papers.credentials(&leaf);
+    let at_bob = Credentials { ca: other.pem, ..papers.credentials(&papers.bob) };
+    judged(desk, (initiator, responder), at_alice, at_bob, "")?.establish(desk)?;
+    desk.proved("each side trusts the CA of the other's certificate, and no other");
+    Ok(())
+}
+
+fn stale_list(desk: &mut Desk, kinds: (Kind, Kind), word: &str) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let mut at_bob = papers.credentials(&papers.bob);
+    at_bob.crl = Some(papers.authority.stale_crl(&[])?);
+    let stage = judged(desk, kinds, papers.credentials(&papers.alice), at_bob, &format!("\tcrl {word};\n"))?;
+    if word == "strict" {
+        return stage.refused(desk, &["CRL has expired(12)"]);
+    }
+    stage.establish(desk)?;
+    desk.proved("a list that is out of date does not refuse whom it does not list");
+    Ok(())
+}
+
+fn not_listed(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let mut at_bob = papers.credentials(&papers.bob);
+    at_bob.crl = Some(papers.authority.crl(&[99, 100])?);
+    judged(desk, (initiator, responder), papers.credentials(&papers.alice), at_bob, "")?.establish(desk)?;
+    desk.proved("the list was consulted and does not have it");
+    Ok(())
+}
+
+/// Both daemons with these credentials; `lines` go into the judge's remote block.
+fn judged(
+    desk: &mut Desk,
+    kinds: (Kind, Kind),
+    at_alice: Credentials,
+    at_bob: Credentials,
+    lines: &str,
+) -> Result<Stage> {
+    let pair = desk.pair()?;
+    let (a, b) = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
+    let mut judge = Tunnel::transport(b, a, at_bob);
+    judge.extra.racoon_remote.push_str(lines);
+    Stage::with(desk, kinds, (&pair.alice, Tunnel::transport(a, b, at_alice)), (&pair.bob, judge))
+}
+
+impl Stage {
+    /// No answer, no SA with keys, and bob says why.
+    fn refused(&self, desk: &mut Desk, reasons: &[&str]) -> Result<()> {
+        ping::unanswered(self.initiator.host(), self.addresses.1, QUIET)?;
+        self.logged(&*self.responder, reasons)?;
+        let sas = self.sas_at(&*self.responder)?;
+        if !sas.is_empty() {
+            return Err(self.evidence(Failure::new("an SA was made all the same").with("SAs", format!("{sas:#?}"))));
+        }
+        desk.proved(format!("refused, and the log says: {}", reasons.join(" or ")));
+        Ok(())
+    }
 }

@@ -13,7 +13,7 @@ use crate::peer::tunnel::{Credentials, Mode, Selectors, Switch, Tunnel};
 use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
 use crate::scenario::stage::{Papers, Stage};
-use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, PAIRS, Scenario, for_pairs};
 use crate::topology::{INNER, Natted, Place};
 use crate::wait;
 
@@ -28,14 +28,14 @@ const L2TP: u16 = 1701;
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let about = "tunnel mode, the initiator behind a NAT that changes ports";
-    for_pairs(out, &PAIRS, "nat-tunnel", about, |desk, a, b| behind(desk, (a, b), tunnel_mode(), Place::Outside));
+    for_pairs(out, &ALL_PAIRS, "nat-tunnel", about, |desk, a, b| behind(desk, (a, b), tunnel_mode(), Place::Outside));
     let about = "transport mode, the initiator behind a NAT";
     for_pairs(out, &PAIRS, "nat-transport", about, |desk, a, b| behind(desk, (a, b), Mode::Transport, Place::Outside));
     let about = "both sides behind a NAT each, the responder's ports passed on";
     for_pairs(out, &PAIRS, "nat-both", about, |desk, a, b| behind(desk, (a, b), tunnel_mode(), Place::Behind));
     for_pairs(out, &PAIRS, "nat-rebind", "a NAT forgets its mappings under a running ping", rebind);
     for_pairs(out, &PAIRS, "nat-two-clients", "two clients behind one NAT, each with an inner address", two_clients);
-    for_pairs(out, &PAIRS, "nat-force", "ESP in UDP although there is no NAT", force);
+    for_pairs(out, &ALL_PAIRS, "nat-force", "ESP in UDP although there is no NAT", force);
     for_pairs(out, &PAIRS, "nat-l2tp", "UDP port 1701 in transport mode behind a NAT", l2tp);
     let about = "two clients behind one NAT whose traffic looks the same: the second is refused";
     for_pairs(out, &PAIRS[..1], "nat-same-traffic", about, same_traffic);

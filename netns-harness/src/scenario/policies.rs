@@ -15,23 +15,23 @@ use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
 use crate::process::Process;
 use crate::scenario::stage::{Papers, Stage, spis};
-use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, PAIRS, Scenario, for_pairs};
 use crate::wait;
 
 /// One of the two has a configuration that a [`Tunnel`] cannot say.
 const MIXED: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours)];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
-    for_pairs(out, &PAIRS, "multinet", "three subnets asked for at once, under one ISAKMP SA", multinet);
-    for_pairs(out, &PAIRS, "protoport-dual", "ICMP and TCP by SAs of their own", protoport);
+    for_pairs(out, &ALL_PAIRS, "multinet", "three subnets asked for at once, under one ISAKMP SA", multinet);
+    for_pairs(out, &ALL_PAIRS, "protoport-dual", "ICMP and TCP by SAs of their own", protoport);
     for_pairs(out, &MIXED, "sainfo-choice", "each subnet with the cipher of its own sainfo", sainfo_choice);
     for_pairs(out, &MIXED, "transport-and-tunnel", "hosts in transport mode, their subnets in tunnel mode", both_modes);
     for_pairs(out, &PAIRS, "l2tp-transport", "UDP 1701 of the server, any port of the client, in transport mode", l2tp);
     for_pairs(out, &PAIRS, "gre-transport", "a GRE tunnel in transport mode, and nothing else", gre);
-    for_pairs(out, &PAIRS, "tunnel-4in6", "IPv4 subnets through an IPv6 tunnel", |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "tunnel-4in6", "IPv4 subnets through an IPv6 tunnel", |desk, a, b| {
         other_family(desk, (a, b), Family::V6, ("10.11.0.0/24", "10.12.0.0/24"), Family::V4)
     });
-    for_pairs(out, &PAIRS, "tunnel-6in4", "IPv6 subnets through an IPv4 tunnel", |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "tunnel-6in4", "IPv6 subnets through an IPv4 tunnel", |desk, a, b| {
         other_family(desk, (a, b), Family::V4, ("fd11::/64", "fd12::/64"), Family::V6)
     });
     for_pairs(out, &MIXED, "protoport-ciphers", "a cipher for ICMP and another for TCP", protoport_ciphers);

@@ -37,6 +37,8 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
         "aggressive mode where it is configured: one answer, never resent",
         aggressive,
     );
+    let nothing = "from an address without a remote block: nothing at all";
+    for_pairs(out, &PAIR, "probe-stranger", nothing, stranger);
     for_pairs(
         out,
         &PAIR,
@@ -97,9 +99,9 @@ fn refused(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
     if answer.handshake || answer.messages > 1 || answer.notify.as_deref() != Some("NO-PROPOSAL-CHOSEN") {
         return Err(door.refuse(&answer, "one NO-PROPOSAL-CHOSEN was expected"));
     }
-    wait::until(PATIENCE, "bob to log what did not fit", || Ok(door.bob.log()?.contains("3des")))
+    wait::until(PATIENCE, "bob to log what did not fit", || Ok(door.bob.log()?.contains("nearest of ours")))
         .map_err(|failure| failure.with("bob's log", door.bob.log().unwrap_or_default()))?;
-    desk.proved("3des, md5, group 2 are refused with one NO-PROPOSAL-CHOSEN and a log line that names them");
+    desk.proved("3des, md5, group 2 are refused with one NO-PROPOSAL-CHOSEN, and a log line says how the nearest of ours differs");
     Ok(())
 }
 
@@ -130,6 +132,18 @@ fn aggressive(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
         return Err(door.refuse(&answer, "one answer was expected"));
     }
     desk.proved(format!("aggressive mode is answered once in {RESEND} s"));
+    Ok(())
+}
+
+fn stranger(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
+    let door = Door::set(desk, |bob| bob.remote = [10, 1, 0, 77].into())?;
+    for arguments in [&[USUAL][..], &[USUAL, "--aggressive", "--id=alice.desk", "--dhgroup=14"]] {
+        let answer = door.probe(SHORT, arguments)?;
+        if answer.messages > 0 || answer.handshake || answer.notify.is_some() {
+            return Err(door.refuse(&answer, "a stranger was answered"));
+        }
+    }
+    desk.proved("neither exchange was answered in any way");
     Ok(())
 }
 

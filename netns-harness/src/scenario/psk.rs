@@ -7,19 +7,19 @@ use crate::peer::tunnel::{Auth, Id, Tunnel};
 use crate::peer::{Kind, PATIENCE};
 use crate::ping;
 use crate::scenario::stage::{QUIET, Stage};
-use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, Scenario, for_pairs};
 
 /// The key of both sides, good enough that nobody warns.
 const KEY: &str = "a key of some thirty characters";
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
-    for_pairs(out, &PAIRS, "psk-v4", "main mode with a key found by address", |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "psk-v4", "main mode with a key found by address", |desk, a, b| {
         up(desk, (a, b), Family::V4, |_, _| {})
     });
-    for_pairs(out, &PAIRS, "psk-v6", "main mode with a key found by IPv6 address", |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "psk-v6", "main mode with a key found by IPv6 address", |desk, a, b| {
         up(desk, (a, b), Family::V6, |_, _| {})
     });
-    for_pairs(out, &PAIRS, "psk-names", "main mode with keys and host names as identities", |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "psk-names", "main mode with keys and host names as identities", |desk, a, b| {
         up(desk, (a, b), Family::V4, |alice, bob| {
             let (at_alice, at_bob) = (Id::Fqdn("alice.desk".to_owned()), Id::Fqdn("bob.desk".to_owned()));
             (alice.local_id, alice.remote_id) = (at_alice.clone(), at_bob.clone());
@@ -31,7 +31,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
         only(desk, (a, b), "10.1.0.0/16")
     });
     for_pairs(out, &ours, "psk-wildcard", "a key for everybody in psk.txt", |desk, a, b| only(desk, (a, b), "*"));
-    for_pairs(out, &PAIRS, "psk-wrong", "keys that differ: refused, and said on our side", wrong);
+    for_pairs(out, &ALL_PAIRS, "psk-wrong", "keys that differ: refused, and said on our side", wrong);
 }
 
 fn with_key(tunnel: &mut Tunnel, key: &str) {

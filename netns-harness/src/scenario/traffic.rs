@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::failure::{Failure, Result};
 use crate::host::Family;
 use crate::kernel_state;
-use crate::peer::tunnel::{Mode, Tunnel};
+use crate::peer::tunnel::{Auth, Mode, Tunnel};
 use crate::peer::{Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
 use crate::scenario::stage::{Papers, Stage};
@@ -15,6 +15,9 @@ use crate::wait;
 
 /// Other makes among themselves try the desk, not us.
 const SELF_TEST: [(Kind, Kind); 2] = [(Kind::Charon, Kind::Charon), (Kind::Pluto, Kind::Charon)];
+
+/// xfrmd as the responder of another make.
+const RESPONDER: [(Kind, Kind); 2] = [(Kind::Charon, Kind::Ours), (Kind::Pluto, Kind::Ours)];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let (v4, v6) = ("transport mode over IPv4", "transport mode over IPv6");
@@ -30,8 +33,16 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &ALL_PAIRS, "tunnel-v6", "tunnel mode between two IPv6 subnets", |desk, a, b| {
         tunnel(desk, (a, b), Family::V6)
     });
+    for_pairs(out, &ALL_PAIRS, "tunnel-psk", "tunnel mode between two subnets, with a pre-shared key", |desk, a, b| {
+        tunnel_with(desk, (a, b), Family::V4, |side| {
+            side.auth = Auth::Psk("a key of some thirty characters".to_owned());
+        })
+    });
+    for_pairs(out, &ALL_PAIRS, "tunnel-hosts", "tunnel mode between the two hosts themselves", tunnel_hosts);
     for_pairs(out, &ALL_PAIRS, "long-lifetime", "lifetimes that need more than 16 bits", long_lifetime);
     for_pairs(out, &ALL_PAIRS, "pfs-off", "quick mode without a key exchange of its own", pfs_off);
+    let unequal = "the initiator wants a key exchange in quick mode, the responder's configuration names none";
+    for_pairs(out, &RESPONDER, "pfs-unequal", unequal, pfs_unequal);
     for_pairs(out, &ALL_PAIRS, "both-at-once", "both sides' first packets at the same moment", both_at_once);
 }
 
@@ -63,6 +74,11 @@ fn flow(desk: &mut Desk, stage: &Stage) -> Result<()> {
 }
 
 fn tunnel(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
+    tunnel_with(desk, kinds, family, |_| {})
+}
+
+/// `adjust` changes each side's tunnel.
+fn tunnel_with(desk: &mut Desk, kinds: (Kind, Kind), family: Family, adjust: impl Fn(&mut Tunnel)) -> Result<()> {
     let papers = Papers::issue(desk)?;
     let gateways = desk.gateways()?;
     let (a, b) = (gateways.west.address(family), gateways.east.address(family));
@@ -70,10 +86,12 @@ fn tunnel(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
         Family::V4 => ("10.11.0.0/24", "10.12.0.0/24"),
         Family::V6 => ("fd11::/64", "fd12::/64"),
     };
-    let at_west =
+    let mut at_west =
         Tunnel { mode: Mode::tunnel(local, remote), ..Tunnel::transport(a, b, papers.credentials(&papers.alice)) };
-    let at_east =
+    let mut at_east =
         Tunnel { mode: Mode::tunnel(remote, local), ..Tunnel::transport(b, a, papers.credentials(&papers.bob)) };
+    adjust(&mut at_west);
+    adjust(&mut at_east);
     let stage = Stage::with(desk, kinds, (&gateways.west, at_west), (&gateways.east, at_east))?;
     let far = gateways.right.address(family);
     ping::answered(&gateways.left, far, PATIENCE).map_err(|failure| stage.evidence(failure))?;
@@ -118,6 +136,27 @@ fn pfs_off(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
     stage.establish(desk)?;
     check_group(&stage, kinds, false)?;
     desk.proved("no group was negotiated in quick mode");
+    flow(desk, &stage)
+}
+
+/// racoon accepts any group where its own `sainfo` names none.
+fn pfs_unequal(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |_, bob| bob.pfs = false)?;
+    stage.establish(desk)?;
+    check_group(&stage, (initiator, responder), true)?;
+    flow(desk, &stage)
+}
+
+fn tunnel_hosts(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
+        for side in [alice, bob] {
+            side.mode = Mode::tunnel(&format!("{}/32", side.local), &format!("{}/32", side.remote));
+        }
+    })?;
+    let sas = stage.establish(desk)?;
+    if sas.iter().any(|sa| sa.mode != kernel_state::Mode::Tunnel) {
+        return Err(stage.evidence(Failure::new("an SA is not in tunnel mode")));
+    }
     flow(desk, &stage)
 }
 
