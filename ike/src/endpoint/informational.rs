@@ -237,10 +237,10 @@ impl Endpoint {
     /// What we were negotiating under it goes on under another, if there is one: of two that crossed the peer keeps one.
     fn end_at_peers_wish(&mut self, id: Phase1Id) {
         let Some(sa) = self.sas.get(&id) else { return };
-        let path = sa.facts.path;
+        let (path, identity) = (sa.facts.path, sa.facts.owner.identity.clone());
         let wishes: Vec<ChildWish> = sa.quick.values().filter_map(|quick| quick.wish.clone()).collect();
         self.purge_sa(id);
-        if self.sa_with(path.local.ip(), path.peer.ip()).is_some() {
+        if self.sa_with(path.local.ip(), path.peer.ip(), Some(&identity)).is_some() {
             self.later.extend(wishes.into_iter().filter(|wish| wish.replaces.is_none()));
         }
     }
