@@ -1,6 +1,6 @@
 //! What every part of the endpoint shares: the time, the configuration, random octets, timers and the outputs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,11 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::crypto::provider::Provider;
 use crate::event::{ChildId, JobId, Now, Output, SaName, SpiRequest};
+use crate::fragment;
+use crate::message::Cookies;
 use crate::report::{Event, Level, Report};
 use crate::timer::{Phase1Id, TimerTable};
-use crate::wire::header::Cookie;
+use crate::wire::header::{Cookie, Header};
 
 /// The two ends of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +52,8 @@ pub(crate) struct Context {
     out: VecDeque<Output>,
     jobs: BTreeMap<JobId, Job>,
     last_number: u64,
+    /// Cookies under which large messages are cut.
+    cutting: BTreeSet<Cookies>,
 }
 
 impl Context {
@@ -63,6 +67,7 @@ impl Context {
             out: VecDeque::new(),
             jobs: BTreeMap::new(),
             last_number: 0,
+            cutting: BTreeSet::new(),
         }
     }
 
@@ -76,9 +81,29 @@ impl Context {
         self.out.pop_front()
     }
 
-    /// Sends a datagram.
+    /// Sends a message: in pieces if it is large and its peer takes them ([`Self::cut_messages`]). Everything that is sent
+    /// goes through here, resends too, and the same message is always cut the same way.
     pub(crate) fn send(&mut self, path: Path, octets: Vec<u8>) {
-        self.emit(Output::Send { local: path.local, peer: path.peer, octets });
+        let datagrams = if self.is_cut(&octets) { fragment::cut(octets) } else { vec![octets] };
+        for octets in datagrams {
+            self.emit(Output::Send { local: path.local, peer: path.peer, octets });
+        }
+    }
+
+    fn is_cut(&self, message: &[u8]) -> bool {
+        message.len() > fragment::LONGEST
+            && Header::decode(message).is_ok_and(|header| {
+                self.cutting.contains(&Cookies { initiator: header.initiator, responder: header.responder })
+            })
+    }
+
+    /// From now on large messages under these cookies are cut, or no longer are.
+    pub(crate) fn cut_messages(&mut self, cookies: Cookies, cut: bool) {
+        if cut {
+            self.cutting.insert(cookies);
+        } else {
+            self.cutting.remove(&cookies);
+        }
     }
 
     /// Reports an event about `peer`.

@@ -5,6 +5,7 @@
 
 mod admission;
 mod commands;
+mod fragments;
 mod informational;
 mod lifetimes;
 pub mod listing;
@@ -31,6 +32,7 @@ use crate::endpoint::moves::Keepalives;
 use crate::endpoint::policies::Generated;
 use crate::endpoint::status::LastErrors;
 use crate::event::{CertificateId, ChildId, Input, Now, Output, SaName};
+use crate::fragment::Reassembly;
 use crate::handshake::{self, Handshake};
 use crate::isakmp_sa::IsakmpSa;
 use crate::message::{Cookies, Message};
@@ -40,7 +42,7 @@ use crate::report::{Event, Level};
 use crate::retransmit::Fingerprint;
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
 use crate::wire::header::{Cookie, Header};
-use crate::wire::number::ExchangeType;
+use crate::wire::number::{ExchangeType, PayloadType};
 
 /// Who rests on a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +74,7 @@ pub struct Endpoint {
     admission: Admission,
     last_errors: LastErrors,
     keepalives: Keepalives,
+    reassembly: Reassembly,
     /// Work that one input leads to within the endpoint itself.
     later: VecDeque<ChildWish>,
 }
@@ -95,6 +98,7 @@ impl Endpoint {
             admission: Admission::default(),
             last_errors: LastErrors::default(),
             keepalives: Keepalives::default(),
+            reassembly: Reassembly::default(),
             later: VecDeque::new(),
         }
     }
@@ -163,6 +167,7 @@ impl Endpoint {
                 Timer::RetireChild(id) => self.retire_child(id),
                 Timer::KeepAlive(number) => self.keep_alive(number),
                 Timer::Probe(id) => self.probe_due(id),
+                Timer::Reassembly => self.expire_fragments(),
             }
         }
     }
@@ -179,6 +184,9 @@ impl Endpoint {
             return self.dropped(path, "initiator cookie of zero");
         }
         let message = Message { header, body: header.body(octets) };
+        if header.next == PayloadType::FRAGMENT {
+            return self.fragment(path, &message);
+        }
         let fingerprint = Fingerprint::of(octets);
         match header.exchange {
             ExchangeType::MAIN | ExchangeType::AGGRESSIVE if header.message_id != 0 => {

@@ -12,6 +12,7 @@ mod dpd;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+mod fragment;
 mod handshake;
 pub mod identity;
 mod informational;

@@ -30,6 +30,12 @@ impl Fingerprint {
         short.iter_mut().zip(digest(Hash::Sha256, &[octets])).for_each(|(to, from)| *to = from);
         Self(short)
     }
+
+    /// Two octets of it: a number that is the same for the same datagram.
+    pub(crate) fn short(self) -> u16 {
+        let [first, second, ..] = self.0;
+        u16::from_be_bytes([first, second])
+    }
 }
 
 /// A message that waits for its answer.

@@ -43,6 +43,8 @@ pub(crate) enum Timer {
     KeepAlive(u64),
     /// The peer of this ISAKMP SA has been silent, or has not answered a probe.
     Probe(Phase1Id),
+    /// Unfinished messages that came in pieces are forgotten.
+    Reassembly,
 }
 
 /// The table.

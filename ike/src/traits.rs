@@ -133,6 +133,15 @@ impl PeerTraits {
         }
     }
 
+    /// Are large messages to this peer cut: `ike_frag on` if it says that it takes fragments, `force` whatever it says?
+    pub(crate) fn takes_fragments(&self, remote: &Remote) -> bool {
+        match remote.ike_frag {
+            IkeFrag::Off => false,
+            IkeFrag::On => self.fragmentation,
+            IkeFrag::Force => true,
+        }
+    }
+
     /// Our vendor IDs for a first message: all that the configuration allows as initiator, as responder those of them
     /// that the peer sent, so that MM2 is never larger than MM1 (ATTACKS section 1).
     pub(crate) fn ours(&self, remote: &Remote, role: Role) -> Vec<Vec<u8>> {

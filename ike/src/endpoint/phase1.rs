@@ -151,6 +151,7 @@ impl Endpoint {
         let deadline = self.cx.now.monotonic + self.cx.config.timers.phase1;
         self.cx.timers.set(Timer::Deadline(ExchangeKey::Phase1(id)), deadline);
         self.handshakes.insert(id, handshake);
+        self.note_fragmentation(id);
     }
 
     /// Sends a message of an initiator and keeps it until it is answered.
@@ -390,8 +391,10 @@ impl Endpoint {
                 if cookies != handshake.cookies {
                     self.by_cookies.remove(&handshake.cookies);
                     self.by_cookies.insert(cookies, id);
+                    self.cx.cut_messages(handshake.cookies, false);
                     handshake.cookies = cookies;
                 }
+                self.cx.cut_messages(cookies, handshake.traits.takes_fragments(&handshake.remote.remote));
                 match role {
                     Role::Initiator => self.send_awaiting(id, datagram),
                     Role::Responder => {
@@ -435,6 +438,7 @@ impl Endpoint {
         let handshake = self.handshakes.remove(&id)?;
         self.admission.leave(id);
         self.by_cookies.remove(&handshake.cookies);
+        self.cx.cut_messages(handshake.cookies, false);
         self.first_messages.remove(&(handshake.cookies.initiator, handshake.origin.peer));
         crate::children::drop_member(&mut self.by_peer, &handshake.origin.peer.ip(), id);
         self.cx.timers.cancel(Timer::Retransmit(ExchangeKey::Phase1(id)));
@@ -496,6 +500,7 @@ impl Endpoint {
         let Some(mut handshake) = self.forget_handshake(id) else { return };
         let Established { keyed, identity, certificate, initial_contact: contact } = established;
         let (path, cookies) = (handshake.path, keyed.cookies);
+        self.cx.cut_messages(cookies, handshake.traits.takes_fragments(&handshake.remote.remote));
         let first_contact = self.is_first_contact(path.peer.ip()) && handshake.remote.remote.initial_contact;
         for warning in certificate.iter().flat_map(|certificate| &certificate.warnings) {
             self.cx.report(Level::Warning, path.peer, Event::CertificateWarning(warning.clone()));
@@ -603,6 +608,7 @@ impl Endpoint {
         self.close_sa(id);
         let sa = self.sas.remove(&id)?;
         self.by_cookies.remove(&sa.facts.protection.cookies);
+        self.cx.cut_messages(sa.facts.protection.cookies, false);
         crate::children::drop_member(&mut self.by_peer, &sa.facts.path.peer.ip(), id);
         let certificates = sa.facts.owner.certificates.clone();
         self.unindex(&certificates, Holder::Sa(id));

@@ -100,6 +100,8 @@ pub struct Sizes {
     pub pending: usize,
     /// Remembered failures.
     pub last_errors: usize,
+    /// Octets of messages that came in pieces.
+    pub fragment_octets: usize,
 }
 
 /// Failures remembered, of as many peers at most.
@@ -197,6 +199,7 @@ impl Endpoint {
             timers: self.cx.timers.len(),
             pending: self.pending.len(),
             last_errors: self.last_errors.by_peer.len(),
+            fragment_octets: self.reassembly.octets(),
         }
     }
 }

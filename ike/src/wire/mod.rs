@@ -7,6 +7,7 @@ pub mod attribute;
 pub mod cert;
 pub mod delete;
 pub mod error;
+pub mod fragment;
 pub mod header;
 pub mod identification;
 pub mod message;
