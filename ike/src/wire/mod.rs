@@ -5,6 +5,7 @@
 
 pub mod attribute;
 pub mod cert;
+pub mod config_payload;
 pub mod delete;
 pub mod error;
 pub mod fragment;

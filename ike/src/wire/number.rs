@@ -397,6 +397,94 @@ pub mod phase1_attr {
     pub const GROUP_ORDER: u16 = 16;
 }
 
+registry! {
+    /// What a configuration payload is (draft-dukes-ike-mode-cfg-02 §3.2).
+    ConfigType(u8) {
+        /// Asks for values.
+        REQUEST = 1, "REQUEST";
+        /// Answers a request.
+        REPLY = 2, "REPLY";
+        /// Gives values.
+        SET = 3, "SET";
+        /// Answers what was given.
+        ACK = 4, "ACK";
+    }
+}
+
+registry! {
+    /// Attributes of configuration payloads: mode config (draft-dukes-ike-mode-cfg-02 §3.3), XAuth
+    /// (draft-beaulieu-ike-xauth-02 §6.1), Cisco's Unity (no document).
+    ConfigAttribute(u16) {
+        /// An address for the peer.
+        IP4_ADDRESS = 1, "INTERNAL_IP4_ADDRESS";
+        /// Its netmask.
+        IP4_NETMASK = 2, "INTERNAL_IP4_NETMASK";
+        /// A DNS server.
+        IP4_DNS = 3, "INTERNAL_IP4_DNS";
+        /// A NetBIOS name server (WINS).
+        IP4_NBNS = 4, "INTERNAL_IP4_NBNS";
+        /// Seconds for which the address may be used.
+        ADDRESS_EXPIRY = 5, "INTERNAL_ADDRESS_EXPIRY";
+        /// A DHCP server.
+        IP4_DHCP = 6, "INTERNAL_IP4_DHCP";
+        /// Name and version of the program.
+        APPLICATION_VERSION = 7, "APPLICATION_VERSION";
+        /// A network behind the server.
+        IP4_SUBNET = 13, "INTERNAL_IP4_SUBNET";
+        /// The attributes that a side knows.
+        SUPPORTED_ATTRIBUTES = 14, "SUPPORTED_ATTRIBUTES";
+        /// What kind of login is asked for.
+        XAUTH_TYPE = 16520, "XAUTH_TYPE";
+        /// The user.
+        XAUTH_USER_NAME = 16521, "XAUTH_USER_NAME";
+        /// The password.
+        XAUTH_USER_PASSWORD = 16522, "XAUTH_USER_PASSWORD";
+        /// A code from a token.
+        XAUTH_PASSCODE = 16523, "XAUTH_PASSCODE";
+        /// Words for the user.
+        XAUTH_MESSAGE = 16524, "XAUTH_MESSAGE";
+        /// A challenge.
+        XAUTH_CHALLENGE = 16525, "XAUTH_CHALLENGE";
+        /// The domain of the user.
+        XAUTH_DOMAIN = 16526, "XAUTH_DOMAIN";
+        /// How the login ended.
+        XAUTH_STATUS = 16527, "XAUTH_STATUS";
+        /// A new PIN of a token.
+        XAUTH_NEXT_PIN = 16528, "XAUTH_NEXT_PIN";
+        /// An answer to the message.
+        XAUTH_ANSWER = 16529, "XAUTH_ANSWER";
+        /// Words for the user.
+        UNITY_BANNER = 28672, "UNITY_BANNER";
+        /// May the client keep the password?
+        UNITY_SAVE_PASSWD = 28673, "UNITY_SAVE_PASSWD";
+        /// Domain of names without one.
+        UNITY_DEF_DOMAIN = 28674, "UNITY_DEF_DOMAIN";
+        /// Domains that the server's DNS knows.
+        UNITY_SPLITDNS_NAME = 28675, "UNITY_SPLITDNS_NAME";
+        /// Networks behind the tunnel.
+        UNITY_SPLIT_INCLUDE = 28676, "UNITY_SPLIT_INCLUDE";
+        /// UDP port of Cisco's own encapsulation.
+        UNITY_NATT_PORT = 28677, "UNITY_NATT_PORT";
+        /// Networks that stay outside of the tunnel.
+        UNITY_LOCAL_LAN = 28678, "UNITY_LOCAL_LAN";
+        /// The group of quick mode.
+        UNITY_PFS = 28679, "UNITY_PFS";
+        /// What firewall the client must run.
+        UNITY_FW_TYPE = 28680, "UNITY_FW_TYPE";
+        /// Other servers.
+        UNITY_BACKUP_SERVERS = 28681, "UNITY_BACKUP_SERVERS";
+        /// The client's name.
+        UNITY_DDNS_HOSTNAME = 28682, "UNITY_DDNS_HOSTNAME";
+    }
+}
+
+impl ConfigAttribute {
+    /// Is it one of XAuth's?
+    pub const fn is_xauth(self) -> bool {
+        self.0 >= Self::XAUTH_TYPE.0 && self.0 <= Self::XAUTH_ANSWER.0
+    }
+}
+
 /// Phase 2 attribute types (RFC 2407 §4.5, RFC 4304 §2).
 pub mod phase2_attr {
     /// Life type.

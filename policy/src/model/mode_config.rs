@@ -106,6 +106,12 @@ impl Default for ModeConfig {
     }
 }
 
+/// Letters, digits, `-`, `_` and dots: what a resolver's file, and a script, can take.
+pub fn is_domain(text: &str) -> bool {
+    let fine = |ch: char| ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= 253 && !text.starts_with('-') && text.chars().all(fine)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

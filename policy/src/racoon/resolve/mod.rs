@@ -7,7 +7,7 @@ mod algorithm;
 mod features;
 mod global;
 mod identity;
-pub(crate) mod mode_cfg;
+mod mode_cfg;
 mod proposal;
 mod remote;
 mod revocation;

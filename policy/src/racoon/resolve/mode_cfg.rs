@@ -8,7 +8,7 @@ use super::super::token::TokenKind;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
 use crate::model::addr::IpNet;
-use crate::model::mode_config::{AddressPool, AuthSource, DEFAULT_POOL_SIZE, MAX_POOL_SIZE, ModeConfig, SplitKind};
+use crate::model::mode_config::{AddressPool, AuthSource, DEFAULT_POOL_SIZE, MAX_POOL_SIZE, ModeConfig, SplitKind, is_domain};
 use crate::span::Span;
 
 /// Every directive of the block.
@@ -285,10 +285,4 @@ impl Resolver<'_> {
 struct Draft {
     config: ModeConfig,
     pool_size: Option<u32>,
-}
-
-/// Letters, digits, `-`, `_` and dots; what a resolver's file can take.
-pub(crate) fn is_domain(text: &str) -> bool {
-    let fine = |ch: char| ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_' | '.');
-    !text.is_empty() && text.len() <= 253 && !text.starts_with('-') && text.chars().all(fine)
 }
