@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use policy::model::addr::{ISAKMP_PORT, NATT_PORT};
 use policy::model::identity::Identity;
+use policy::model::mode_config::ModeConfig;
 use policy::model::remote::{Remote, RemoteSelector, Timers};
 use policy::model::sainfo::Sainfo;
 use policy::model::selector::Selector;
@@ -63,6 +64,10 @@ pub struct Config {
     pub sainfos: Vec<Sainfo>,
     /// Pre-shared keys.
     pub psks: PskTable,
+    /// What clients of mode config are given, and how their passwords are checked.
+    pub mode_cfg: Option<Arc<ModeConfig>>,
+    /// What the file of `mode_cfg { banner }` holds.
+    pub banner: Option<String>,
 }
 
 impl Default for Config {
@@ -74,6 +79,8 @@ impl Default for Config {
             remotes: Vec::new(),
             sainfos: Vec::new(),
             psks: PskTable::default(),
+            mode_cfg: None,
+            banner: None,
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum JobOwner {
     Phase1(Phase1Id),
     /// The quick mode with this message ID.
     Quick(Phase1Id, u32),
+    /// A login under an ISAKMP SA.
+    Login(Phase1Id),
     /// A child whose outbound SA is being installed.
     Child(ChildId),
     /// The question whether the peer of this ISAKMP SA lives.

@@ -6,6 +6,7 @@
 mod admission;
 mod commands;
 mod fragments;
+mod hooks;
 mod informational;
 mod lifetimes;
 pub mod listing;
@@ -15,6 +16,7 @@ mod phase1;
 mod phase2;
 mod policies;
 pub mod status;
+mod transaction;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +43,8 @@ use crate::phase2::wish::{ChildKey, ChildWish};
 use crate::report::{Event, Level};
 use crate::retransmit::Fingerprint;
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
+use crate::transaction::pool::Leases;
+use crate::transaction::throttle::Throttle;
 use crate::wire::header::{Cookie, Header};
 use crate::wire::number::{ExchangeType, PayloadType};
 
@@ -75,6 +79,11 @@ pub struct Endpoint {
     last_errors: LastErrors,
     keepalives: Keepalives,
     reassembly: Reassembly,
+    /// Addresses that peers have of us.
+    leases: Leases,
+    throttle: Throttle,
+    /// Logins that peers owe us, oldest first.
+    logins: VecDeque<Phase1Id>,
     /// Work that one input leads to within the endpoint itself.
     later: VecDeque<ChildWish>,
 }
@@ -99,6 +108,9 @@ impl Endpoint {
             last_errors: LastErrors::default(),
             keepalives: Keepalives::default(),
             reassembly: Reassembly::default(),
+            leases: Leases::default(),
+            throttle: Throttle::default(),
+            logins: VecDeque::new(),
             later: VecDeque::new(),
         }
     }
@@ -129,6 +141,11 @@ impl Endpoint {
                     self.drive_handshake(id, handshake::Step::Judged(job, result), None);
                 }
             }
+            Input::PasswordChecked { job, result } => {
+                if let Some((JobOwner::Login(id), _)) = self.cx.finish_job(job) {
+                    self.password_checked(id, job, result);
+                }
+            }
             Input::PolicyFound { job, policy } => self.policy_found(job, policy),
             Input::PolicyInstalled { job, policy, result } => self.policy_installed(job, &policy, result),
             Input::SaExpired { sa, hard } => self.sa_expired(&sa, hard),
@@ -156,6 +173,11 @@ impl Endpoint {
             match timer {
                 Timer::Retransmit(ExchangeKey::Phase1(id)) => self.resend_handshake(id),
                 Timer::Retransmit(ExchangeKey::Quick(id, message_id)) => self.resend_quick(id, message_id),
+                Timer::Retransmit(ExchangeKey::Transaction(id, message_id)) => self.resend_transaction(id, message_id),
+                // A login has a time of its own.
+                Timer::Deadline(ExchangeKey::Transaction(..)) => {}
+                Timer::Login(id) => self.login_timed_out(id),
+                Timer::CheckPassword(id) => self.check_password(id),
                 Timer::Deadline(ExchangeKey::Phase1(id)) => self.handshake_timed_out(id),
                 Timer::Deadline(ExchangeKey::Quick(id, message_id)) => self.quick_timed_out(id, message_id),
                 Timer::RekeyPhase1(id) => self.rekey_phase1(id),
@@ -194,9 +216,10 @@ impl Endpoint {
             }
             ExchangeType::MAIN => self.phase1_message(ExchangeMode::Main, path, &message, fingerprint),
             ExchangeType::AGGRESSIVE => self.phase1_message(ExchangeMode::Aggressive, path, &message, fingerprint),
-            ExchangeType::QUICK | ExchangeType::INFORMATIONAL if self.keep_early(path, &message, octets) => {}
+            exchange if Self::follows_phase1(exchange) && self.keep_early(path, &message, octets) => {}
             ExchangeType::QUICK => self.quick_mode(path, &message, fingerprint),
             ExchangeType::INFORMATIONAL => self.informational(path, &message, fingerprint),
+            ExchangeType::TRANSACTION => self.transaction(path, &message, fingerprint),
             other => self.dropped(path, &format!("{other:?} exchange is not supported")),
         }
     }

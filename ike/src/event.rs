@@ -19,12 +19,13 @@
 //! work, the input with the same number answers it, a state waits in between. An answer that nobody waits for any more
 //! is dropped (an SPI that came too late is given back with [`Output::RemoveSa`]).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use policy::model::algorithm::{Hash, SizedCipher};
 use policy::model::identity::Identity;
+use policy::model::remote::HookEvent;
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::secret::Secret;
 use policy::model::selector::Selector;
@@ -33,6 +34,7 @@ use crate::config::{Config, KeyHandle, RemoteConfig};
 use crate::crypto::provider::PublicKey;
 use crate::phase2::wish::ChildKey;
 use crate::report::Report;
+use crate::transaction::configuration::Configuration;
 
 /// The time of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +96,13 @@ pub enum Input {
         job: JobId,
         /// The certificate to trust, or why there is none.
         result: Result<Arc<PeerCertificate>, Rejection>,
+    },
+    /// Answer to [`Output::CheckPassword`].
+    PasswordChecked {
+        /// The question.
+        job: JobId,
+        /// Whose it is, or why it is not good, for the log.
+        result: Result<Account, String>,
     },
     /// Answer to [`Output::FindPolicy`].
     PolicyFound {
@@ -211,6 +220,15 @@ pub enum Output {
         /// The case.
         request: Box<JudgeRequest>,
     },
+    /// Is this the user's password?
+    CheckPassword {
+        /// Number of the question.
+        job: JobId,
+        /// The case.
+        check: Box<PasswordCheck>,
+    },
+    /// Run a hook script; nothing answers.
+    RunHook(Box<Hook>),
     /// Find the policy that a peer's quick mode is for.
     FindPolicy {
         /// Number of the question.
@@ -462,6 +480,45 @@ pub struct JudgeRequest {
     pub peer: IpAddr,
     /// Unix seconds.
     pub wall: u64,
+}
+
+/// For [`Output::CheckPassword`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordCheck {
+    /// The user, as the peer wrote it; no control characters.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+    /// Where the peer speaks from.
+    pub peer: IpAddr,
+}
+
+/// A user whose password was right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The address that the user always gets.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// For [`Output::RunHook`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// When.
+    pub event: HookEvent,
+    /// The script's file.
+    pub script: String,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub peer: SocketAddr,
+    /// What the peer called itself in phase 1.
+    pub identity: Identity,
+    /// ISAKMP cookies, initiator's first.
+    pub cookies: ([u8; 8], [u8; 8]),
+    /// Who logged in: the peer's user, or ours.
+    pub user: Option<String>,
+    /// What the peer gave us, or the address that we gave it.
+    pub configuration: Configuration,
 }
 
 /// For [`Output::FindPolicy`]: selectors as seen by this host.

@@ -9,6 +9,7 @@ use crate::phase2::quick::Quick;
 use crate::report::{CookiePair, Ends};
 use crate::retransmit::Answered;
 use crate::timer::Phase1Id;
+use crate::transaction::session::Session;
 
 /// Quick modes under way at once (IKEV1 M-2).
 pub(crate) const MOST_QUICK_MODES: usize = 64;
@@ -48,6 +49,8 @@ pub(crate) struct IsakmpSa {
     /// Deleted by us or by the peer. For a moment it still opens the informationals that were under way: a DELETE of
     /// a child may be overtaken by the DELETE of the ISAKMP SA that was sent behind it.
     pub(crate) closed: bool,
+    /// A login, a configuration, or what came of them; none where nothing of the kind was wanted.
+    pub(crate) session: Option<Box<Session>>,
     /// INITIAL-CONTACT was obeyed: it may come in MM5 and once more behind it.
     pub(crate) contacted: bool,
     /// Probes of both sides.
@@ -74,11 +77,22 @@ impl IsakmpSa {
             last_heard: established,
             retiring: false,
             closed: false,
+            session: None,
             contacted: false,
             liveness: Liveness::default(),
             spent: VecDeque::new(),
             used: BTreeSet::new(),
         }
+    }
+
+    /// May quick modes begin, or must a login or a configuration come first (ATTACKS A-45)?
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.is_open())
+    }
+
+    /// Its session; an open one is made if there was none.
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
+        self.session.get_or_insert_default()
     }
 
     /// For log lines.
@@ -141,6 +155,7 @@ impl IsakmpSa {
     pub(crate) fn is_fresh(&self, message_id: u32) -> bool {
         message_id != 0
             && !self.quick.contains_key(&message_id)
+            && !self.session.as_ref().is_some_and(|session| session.transactions.contains_key(&message_id))
             && !self.finished.iter().any(|finished| finished.message_id == message_id)
             && !self.spent.contains(&message_id)
             && !self.used.contains(&message_id)

@@ -28,4 +28,5 @@ mod retransmit;
 mod step;
 mod timer;
 mod traits;
+pub mod transaction;
 pub mod wire;

@@ -37,6 +37,8 @@ pub(crate) struct Protected {
     pub(crate) nonce: Option<Vec<u8>>,
     pub(crate) ke: Option<Vec<u8>>,
     pub(crate) ids: Vec<IdPayload>,
+    /// Attributes of mode config and XAuth.
+    pub(crate) config: Option<Vec<u8>>,
     /// Bodies of NAT-OA payloads, in the order they stand.
     pub(crate) originals: Vec<Vec<u8>>,
     /// Notifies and deletes in the order they stand.
@@ -111,6 +113,7 @@ impl Protection {
             sa: one(PayloadType::SA),
             nonce: one(PayloadType::NONCE),
             ke: one(PayloadType::KE),
+            config: one(PayloadType::ATTRIBUTE),
             ids,
             notices,
             last_block,

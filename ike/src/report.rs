@@ -1,7 +1,7 @@
 //! What the core has to say: facts for logs, listings and tests, worded as racoon words them.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use policy::model::identity::Identity;
 use policy::model::sa::Mode;
@@ -291,6 +291,54 @@ pub enum Event {
         /// Where it is.
         to: SocketAddr,
     },
+    /// User and password were asked for.
+    XauthRequested,
+    /// The password was right.
+    LoginSucceeded {
+        /// Whose.
+        user: String,
+    },
+    /// It was not, or there was none.
+    LoginFailed {
+        /// Whose; empty if none was named.
+        user: String,
+        /// Why.
+        reason: String,
+    },
+    /// A server's words for the user, escaped.
+    XauthMessage {
+        /// The words.
+        text: String,
+    },
+    /// A server's banner, escaped.
+    Banner {
+        /// The words.
+        text: String,
+    },
+    /// The peer has configured us.
+    Configured {
+        /// The address we have in its network.
+        address: Option<Ipv4Addr>,
+    },
+    /// A peer was given an address of the pool.
+    AddressLent {
+        /// Its number in the pool.
+        port: u32,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// Nobody has this address any more.
+    AddressReleased {
+        /// Its number in the pool.
+        port: u32,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// No address is left in the pool.
+    PoolExhausted {
+        /// Its size.
+        size: u32,
+    },
     /// A message came again.
     Retransmitted {
         /// The sender.
@@ -502,6 +550,20 @@ impl fmt::Display for Event {
             }
             Self::PeerMoved { from, to } => {
                 write!(f, "the peer has moved behind its NAT: {} -> {}", Bracketed(*from), Bracketed(*to))
+            }
+            Self::XauthRequested => f.write_str("Sending Xauth request"),
+            Self::LoginSucceeded { user } => write!(f, "login succeeded for user {user:?}"),
+            Self::LoginFailed { user, reason } => write!(f, "login failed for user {user:?}: {reason}"),
+            Self::XauthMessage { text } => write!(f, "XAUTH Message: '{text}'."),
+            Self::Banner { text } => write!(f, "the peer's banner: '{text}'."),
+            Self::Configured { address: Some(address) } => {
+                write!(f, "configured by the peer: our address is {address}")
+            }
+            Self::Configured { address: None } => f.write_str("configured by the peer, without an address"),
+            Self::AddressLent { port, address } => write!(f, "Using port {port} ({address})"),
+            Self::AddressReleased { port, address } => write!(f, "Released port {port} ({address})"),
+            Self::PoolExhausted { size } => {
+                write!(f, "no address is left: all {size} of the pool are in use (pool_size)")
             }
             Self::Retransmitted { peer } => write!(f, "the packet is retransmitted by {}.", Bracketed(*peer)),
             Self::Dropped { reason } => write!(f, "datagram dropped: {reason}"),

@@ -16,6 +16,8 @@ pub(crate) enum ExchangeKey {
     Phase1(Phase1Id),
     /// The quick mode with this message ID.
     Quick(Phase1Id, u32),
+    /// The transaction exchange with this message ID.
+    Transaction(Phase1Id, u32),
 }
 
 /// Everything that happens by the clock.
@@ -31,6 +33,10 @@ pub(crate) enum Timer {
     ExpirePhase1(Phase1Id),
     /// A replaced ISAKMP SA can go.
     RetirePhase1(Phase1Id),
+    /// The login or the configuration under an ISAKMP SA takes too long.
+    Login(Phase1Id),
+    /// A password may be checked now.
+    CheckPassword(Phase1Id),
     /// The peer has had the time to install: begin to send on the new SA.
     InstallOutbound(ChildId),
     /// Renegotiate a child.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::endpoint::Endpoint;
-use ike::event::{Input, JobId, JudgeRequest, Output};
+use ike::event::{Input, JobId, JudgeRequest, Output, PasswordCheck};
 use ike::report::{Level, Report};
 
 use super::clock;
 use super::feed::{self, Feed};
 use super::files::Loaded;
+use super::hooks::Hooks;
 use super::kernel::Kernel;
+use super::password;
 use super::udp::{Datagram, Sockets, bracketed};
 use super::workers::Workers;
 use crate::logging;
@@ -20,6 +22,9 @@ use crate::logging::limit::{Admission, RateLimit};
 
 /// Lines in a second that strangers can cause.
 const STRANGERS_LINES: u32 = 10;
+
+/// Threads that check passwords: a PAM module may take its time.
+const PASSWORD_WORKERS: usize = 4;
 
 /// The core and everything it acts on.
 pub struct Driver {
@@ -32,6 +37,9 @@ pub struct Driver {
     /// The configuration in force.
     pub loaded: Arc<Loaded>,
     workers: Workers,
+    /// Check passwords; there are none before the first.
+    password_workers: Option<Workers>,
+    hooks: Hooks,
     limit: RateLimit,
     inputs: VecDeque<Input>,
     wake_at: Option<Duration>,
@@ -67,6 +75,8 @@ impl Driver {
             sockets,
             loaded,
             workers,
+            password_workers: None,
+            hooks: Hooks::default(),
             limit: RateLimit::new(STRANGERS_LINES),
             inputs: VecDeque::new(),
             wake_at: None,
@@ -162,6 +172,8 @@ impl Driver {
                 let packets = self.kernel.packets(&sas);
                 self.inputs.push_back(Input::TrafficSeen { job, packets });
             }
+            Output::CheckPassword { job, check } => self.check_password(job, check),
+            Output::RunHook(hook) => self.hooks.run(*hook),
             Output::Report(report) => self.report(&report),
             // Always the last of a drain, and taken there.
             Output::WakeAt(when) => self.wake_at = when,
@@ -171,6 +183,24 @@ impl Driver {
     fn judge(&self, job: JobId, request: Box<JudgeRequest>) {
         let judge = Arc::clone(&self.loaded.files.judge);
         self.workers.submit(move || Input::Judged { job, result: judge.judge(&request) });
+    }
+
+    fn check_password(&mut self, job: JobId, check: Box<PasswordCheck>) {
+        let refuse = |why: String| Input::PasswordChecked { job, result: Err(why) };
+        let Some(config) = self.loaded.daemon.mode_cfg.clone() else {
+            return self
+                .inputs
+                .push_back(refuse("there is no mode_cfg block that says who knows passwords".to_owned()));
+        };
+        if self.password_workers.is_none() {
+            match self.workers.beside(PASSWORD_WORKERS) {
+                Ok(workers) => self.password_workers = Some(workers),
+                Err(error) => return self.inputs.push_back(refuse(format!("no thread to check it on: {error}"))),
+            }
+        }
+        if let Some(workers) = &self.password_workers {
+            workers.submit(move || Input::PasswordChecked { job, result: password::check(&config, &check) });
+        }
     }
 
     fn send(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {

@@ -13,6 +13,7 @@ type Work = Box<dyn FnOnce() -> Input + Send>;
 #[derive(Debug)]
 pub struct Workers {
     queue: mpsc::Sender<Work>,
+    answers: UnboundedSender<Input>,
 }
 
 impl Workers {
@@ -28,7 +29,15 @@ impl Workers {
             let (work, answers) = (Arc::clone(&work), answers.clone());
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || serve(&work, &answers))?;
         }
-        Ok(Self { queue })
+        Ok(Self { queue, answers: answers.clone() })
+    }
+
+    /// Starts more threads with a queue of their own, for work that must not hold up this one's.
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub fn beside(&self, count: usize) -> io::Result<Self> {
+        Self::start(count, &self.answers)
     }
 
     /// Has `work` done; its result reaches the core as an input.

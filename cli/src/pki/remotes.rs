@@ -8,6 +8,7 @@ use ike::identity::{dn, matching};
 use policy::model::algorithm::AuthMethod;
 use policy::model::daemon::DaemonConfig;
 use policy::model::identity::{Identity, MyIdentifier};
+use policy::model::mode_config::{AuthSource, ModeConfig};
 use policy::model::remote::Remote;
 use policy::psk::{self, PskTable};
 
@@ -49,13 +50,41 @@ pub fn load(daemon: &DaemonConfig, deny_list: SharedDenyList) -> Result<Loaded, 
         return Err(errors);
     }
     let psks = load_psks(daemon, &mut warnings);
-    let config = Config { timers: daemon.timers, remotes, sainfos: daemon.sainfos.clone(), psks, ..Config::default() };
+    let (mode_cfg, banner) = mode_cfg(daemon, &mut warnings);
+    let config = Config {
+        mode_cfg,
+        banner,
+        timers: daemon.timers,
+        remotes,
+        sainfos: daemon.sainfos.clone(),
+        psks,
+        ..Config::default()
+    };
     Ok(Loaded {
         config: Arc::new(config),
         keys: Arc::new(keys),
         judge: Arc::new(Judge::new(trust, deny_list)),
         warnings,
     })
+}
+
+/// What clients of mode config are told. A banner that cannot be read is none; racoon's default file need not be there.
+fn mode_cfg(daemon: &DaemonConfig, warnings: &mut Vec<String>) -> (Option<Arc<ModeConfig>>, Option<String>) {
+    let Some(config) = &daemon.mode_cfg else { return (None, None) };
+    if let AuthSource::File(users) = &config.auth_source
+        && let Err(error) = load::read_private("users", Path::new(users))
+    {
+        warnings.push(error.to_string());
+    }
+    let banner = config.banner.as_ref().and_then(|file| match load::read_public("banner", Path::new(file)) {
+        Ok(octets) => Some(String::from_utf8_lossy(&octets).trim_end().to_owned()),
+        Err(LoadError::Missing { .. }) if file == "/etc/motd" => None,
+        Err(error) => {
+            warnings.push(error.to_string());
+            None
+        }
+    });
+    (Some(Arc::new(config.clone())), banner)
 }
 
 /// The keys of `path pre_shared_key`. As with racoon a file that cannot be used stops nobody whose authentication is another

@@ -157,6 +157,12 @@ impl Endpoint {
     fn notified(&mut self, id: Phase1Id, path: Path, notify: &NotifyPayload) {
         match notify.kind {
             NotifyType::R_U_THERE_ACK => self.acknowledged(id, notify),
+            // Before the login nobody has proved to be the one whose SAs would go.
+            NotifyType::INITIAL_CONTACT if !self.sas.get(&id).is_some_and(|sa| sa.is_open()) => {
+                if let Some(sa) = self.sas.get_mut(&id) {
+                    sa.session_mut().contact = true;
+                }
+            }
             NotifyType::INITIAL_CONTACT => self.drop_stale(id),
             kind if kind.is_error() => {
                 self.cx.report(Level::Error, path.peer, Event::NotifyReceived { kind });
@@ -214,6 +220,13 @@ impl Endpoint {
     }
 
     fn deleted_by_peer(&mut self, id: Phase1Id, delete: &DeletePayload) {
+        // Before the login a peer may go, and take nothing along.
+        if !self.sas.get(&id).is_some_and(|sa| sa.is_open()) {
+            if delete.protocol == ProtocolId::ISAKMP {
+                self.purge_sa(id);
+            }
+            return;
+        }
         match delete.protocol {
             ProtocolId::ISAKMP => delete.spis.iter().for_each(|spi| self.isakmp_deleted(id, spi)),
             ProtocolId::ESP => delete.spis.iter().for_each(|spi| self.child_deleted(id, Protocol::Esp, spi)),

@@ -488,7 +488,7 @@ impl Endpoint {
     }
 
     /// An ISAKMP SA that could not be renewed is tried again while it lives.
-    fn rekey_failed(&mut self, replaces: Option<Phase1Id>) {
+    pub(super) fn rekey_failed(&mut self, replaces: Option<Phase1Id>) {
         let Some(sa) = replaces.and_then(|id| self.sas.get(&id)) else { return };
         let at = self.cx.now.monotonic + RETRY;
         if at < sa.expires {
@@ -536,17 +536,13 @@ impl Endpoint {
         self.cx.report(Level::Info, path.peer, event);
         self.enter_sa(sa, cookies, life, role);
         self.last_errors.clear(path.peer.ip());
-        if contact {
-            self.drop_stale(id);
-        }
         if first_contact {
             let payload = (PayloadType::NOTIFY, initial_contact(cookies).encode());
             self.send_informational(id, payload);
         }
         self.contacted.insert(path.peer.ip());
         self.keep_alive_if_needed(path, &handshake.traits.path_nat);
-        self.settle_duplicates(id, handshake.replaces);
-        self.later.extend(handshake.wishes);
+        self.begin_session(id, handshake.wishes, handshake.replaces, contact);
         for datagram in handshake.early {
             self.datagram(path, &datagram);
         }
@@ -620,6 +616,9 @@ impl Endpoint {
 
     /// Ends an ISAKMP SA: nothing begins under it any more, what was under way is still understood for a moment.
     pub(super) fn close_sa(&mut self, id: Phase1Id) {
+        if self.sas.get(&id).is_some_and(|sa| !sa.closed) {
+            self.end_session(id);
+        }
         let Some(sa) = self.sas.get_mut(&id) else { return };
         (sa.closed, sa.retiring) = (true, true);
         let open: Vec<u32> = sa.quick.keys().copied().collect();

@@ -50,6 +50,12 @@ impl Endpoint {
         }
         let whose = self.holder_of(&wish);
         if let Some(id) = self.sa_with(what.local, what.peer, whose.as_ref()) {
+            if let Some(sa) = self.sas.get_mut(&id).filter(|sa| !sa.is_open()) {
+                if self.pending.insert(what) {
+                    sa.session_mut().waiting.push(wish);
+                }
+                return;
+            }
             if self.pending.insert(what) || !self.has_quick_for(id, &wish) {
                 self.begin_quick(id, wish);
             }
@@ -98,7 +104,7 @@ impl Endpoint {
             .iter()
             .filter_map(|id| self.sas.get(id))
             .filter(|sa| !sa.closed && sa.facts.path.local.ip() == local && is_of(sa, whose))
-            .max_by_key(|sa| (!sa.retiring, sa.established, sa.id))
+            .max_by_key(|sa| (sa.is_open(), !sa.retiring, sa.established, sa.id))
             .map(|sa| sa.id)
     }
 
@@ -141,6 +147,9 @@ impl Endpoint {
         let Some(sa) = self.sas.get_mut(&id).filter(|sa| !sa.closed) else {
             return self.dropped(path, "quick mode under an ISAKMP SA that was deleted");
         };
+        if !sa.is_open() {
+            return self.dropped(path, "quick mode before the login is done");
+        }
         if let Some(quick) = sa.quick.get_mut(&message_id) {
             return match quick.answered.check(fingerprint, now) {
                 Seen::Again(reply) => {

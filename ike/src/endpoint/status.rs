@@ -10,7 +10,7 @@ use policy::model::selector::Selector;
 
 use super::Endpoint;
 use crate::event::{CertificateId, Now, SaName};
-use crate::timer::Timer;
+use crate::timer::{Phase1Id, Timer};
 use crate::wire::header::Cookie;
 
 /// How far it has come with a peer.
@@ -102,6 +102,8 @@ pub struct Sizes {
     pub last_errors: usize,
     /// Octets of messages that came in pieces.
     pub fragment_octets: usize,
+    /// Addresses that are lent.
+    pub leases: usize,
 }
 
 /// Failures remembered, of as many peers at most.
@@ -150,11 +152,12 @@ impl Endpoint {
             .into_iter()
             .flatten()
             .filter_map(|id| self.sas.get(id))
-            .filter(|sa| !sa.closed)
+            .filter(|sa| !sa.closed && sa.is_open())
             .max_by_key(|sa| (!sa.retiring, sa.established, sa.id));
         let children: Vec<_> = self.children.by_peer(peer).iter().filter_map(|id| self.children.get(*id)).collect();
         let owner = sa.map(|sa| &sa.facts.owner).or_else(|| children.first().map(|child| &child.owner));
-        let negotiating = phase1.into_iter().flatten().any(|id| self.handshakes.contains_key(id));
+        let logs_in = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| !sa.closed && !sa.is_open());
+        let negotiating = phase1.into_iter().flatten().any(|id| self.handshakes.contains_key(id) || logs_in(id));
         let state = match (owner.is_some(), negotiating) {
             (true, _) => PeerState::Established,
             (false, true) => PeerState::Negotiating,
@@ -200,6 +203,7 @@ impl Endpoint {
             pending: self.pending.len(),
             last_errors: self.last_errors.by_peer.len(),
             fragment_octets: self.reassembly.octets(),
+            leases: self.leases.in_use(),
         }
     }
 }

@@ -87,8 +87,7 @@ impl Configuration {
 /// An address that a host may have, or a server.
 fn host(octets: &[u8]) -> Option<Ipv4Addr> {
     let address = Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?);
-    let odd =
-        address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast();
+    let odd = address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast();
     (!odd).then_some(address)
 }
 
@@ -147,7 +146,10 @@ mod tests {
             octets(ConfigAttribute::IP4_DNS, [10, 3, 0, 1]),
             octets(ConfigAttribute::UNITY_DEF_DOMAIN, *b"$(reboot)"),
             octets(ConfigAttribute::UNITY_SPLITDNS_NAME, *b"a.example,;rm -rf /,b.example\nX=1\0c.example"),
-            octets(ConfigAttribute::UNITY_SPLIT_INCLUDE, [[10u8, 12, 0, 9, 255, 255, 255, 0].as_slice(), &[0; 6]].concat()),
+            octets(
+                ConfigAttribute::UNITY_SPLIT_INCLUDE,
+                [[10u8, 12, 0, 9, 255, 255, 255, 0].as_slice(), &[0; 6]].concat(),
+            ),
             octets(ConfigAttribute::UNITY_BANNER, vec![b'x'; 65_000]),
             number(ConfigAttribute::UNITY_PFS, 14),
             octets(ConfigAttribute(999), *b"?"),

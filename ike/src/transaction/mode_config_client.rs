@@ -29,9 +29,8 @@ pub(crate) fn request(had: Option<Ipv4Addr>, unity: bool) -> Vec<Attribute> {
 
 /// Attributes that were given and are taken, without their values.
 pub(crate) fn accepted(given: &[Attribute]) -> Vec<Attribute> {
-    let known = |kind: &ConfigAttribute| {
-        *kind == ConfigAttribute::IP4_ADDRESS || ALWAYS.contains(kind) || UNITY.contains(kind)
-    };
+    let known =
+        |kind: &ConfigAttribute| *kind == ConfigAttribute::IP4_ADDRESS || ALWAYS.contains(kind) || UNITY.contains(kind);
     let mut kinds: Vec<ConfigAttribute> = Vec::new();
     for kind in given.iter().map(|one| ConfigAttribute(one.kind)).filter(known) {
         if !kinds.contains(&kind) {
@@ -49,7 +48,10 @@ mod tests {
     fn cisco_attributes_are_for_those_who_know_them() {
         assert!(request(None, false).iter().all(|one| one.kind < 16_384));
         assert_eq!(request(None, true).len(), 12);
-        assert_eq!(request(Some(Ipv4Addr::new(10, 3, 0, 1)), false)[0], octets(ConfigAttribute::IP4_ADDRESS, [10, 3, 0, 1]));
+        assert_eq!(
+            request(Some(Ipv4Addr::new(10, 3, 0, 1)), false)[0],
+            octets(ConfigAttribute::IP4_ADDRESS, [10, 3, 0, 1])
+        );
     }
 
     #[test]

@@ -79,7 +79,9 @@ impl Offer<'_> {
                 vec![octets(kind, self.seconds.to_be_bytes())]
             }
             ConfigAttribute::APPLICATION_VERSION => vec![octets(kind, *b"xfrmd")],
-            ConfigAttribute::IP4_SUBNET => self.networks(SplitKind::Include).map(|net| octets(kind, subnet(net))).collect(),
+            ConfigAttribute::IP4_SUBNET => {
+                self.networks(SplitKind::Include).map(|net| octets(kind, subnet(net))).collect()
+            }
             ConfigAttribute::SUPPORTED_ATTRIBUTES => {
                 vec![octets(kind, KNOWN.iter().flat_map(|known| known.0.to_be_bytes()).collect::<Vec<u8>>())]
             }
@@ -96,7 +98,12 @@ impl Offer<'_> {
         match kind {
             ConfigAttribute::UNITY_BANNER => {
                 let cut = |text: &str| text.as_bytes().get(..text.len().min(LONGEST_BANNER)).map(<[u8]>::to_vec);
-                self.banner.filter(|text| !text.is_empty()).and_then(cut).map(|text| octets(kind, text)).into_iter().collect()
+                self.banner
+                    .filter(|text| !text.is_empty())
+                    .and_then(cut)
+                    .map(|text| octets(kind, text))
+                    .into_iter()
+                    .collect()
             }
             ConfigAttribute::UNITY_SAVE_PASSWD => vec![number(kind, u16::from(config.save_password))],
             ConfigAttribute::UNITY_DEF_DOMAIN => {
@@ -136,7 +143,10 @@ mod tests {
         ModeConfig {
             netmask4: Some(Ipv4Addr::new(255, 255, 255, 0)),
             dns4: vec![Ipv4Addr::new(10, 3, 0, 1), Ipv4Addr::new(10, 3, 0, 2)],
-            split_network: Some((SplitKind::Include, vec!["10.12.0.0/24".parse().unwrap(), "10.13.0.0/16".parse().unwrap()])),
+            split_network: Some((
+                SplitKind::Include,
+                vec!["10.12.0.0/24".parse().unwrap(), "10.13.0.0/16".parse().unwrap()],
+            )),
             split_dns: vec!["a.example".to_owned(), "b.example".to_owned()],
             default_domain: Some("corp.example".to_owned()),
             pfs_group: Some(14),
@@ -154,9 +164,15 @@ mod tests {
             let read = Configuration::read(&told);
             assert_eq!((read.address, read.netmask), (address, config.netmask4));
             assert_eq!(read.dns, config.dns4);
-            assert_eq!((read.split_dns, read.default_domain), (config.split_dns.clone(), config.default_domain.clone()));
+            assert_eq!(
+                (read.split_dns, read.default_domain),
+                (config.split_dns.clone(), config.default_domain.clone())
+            );
             assert_eq!(Some((SplitKind::Include, read.split_include)), config.split_network);
-            assert_eq!((read.banner.as_deref(), read.save_password, read.pfs_group), (Some("welcome"), Some(true), Some(14)));
+            assert_eq!(
+                (read.banner.as_deref(), read.save_password, read.pfs_group),
+                (Some("welcome"), Some(true), Some(14))
+            );
         }
         assert!(offer.push(false).iter().all(|one| one.kind < ConfigAttribute::UNITY_BANNER.0));
     }
@@ -165,7 +181,8 @@ mod tests {
     fn only_what_is_asked_for_and_known_is_answered() {
         let config = config();
         let offer = Offer { config: &config, address: None, seconds: 60, banner: None };
-        let asked = [empty(ConfigAttribute::IP4_ADDRESS), empty(ConfigAttribute(999)), empty(ConfigAttribute::IP4_NETMASK)];
+        let asked =
+            [empty(ConfigAttribute::IP4_ADDRESS), empty(ConfigAttribute(999)), empty(ConfigAttribute::IP4_NETMASK)];
         assert_eq!(offer.reply(&asked), []);
         let twice = [empty(ConfigAttribute::IP4_DNS), empty(ConfigAttribute::IP4_DNS)];
         assert_eq!(offer.reply(&twice).len(), 2, "one for each server, however often it is asked");

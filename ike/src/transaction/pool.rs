@@ -83,9 +83,7 @@ impl Leases {
             return Some(wanted);
         }
         let own = self.by_address.iter().filter(|(address, lease)| {
-            pool.contains(**address)
-                && of_holder(lease)
-                && (lease.peer == claimant.peer || lease.under.is_empty())
+            pool.contains(**address) && of_holder(lease) && (lease.peer == claimant.peer || lease.under.is_empty())
         });
         if let Some((address, _)) = own.max_by_key(|(_, lease)| lease.turn) {
             return Some(*address);

@@ -235,6 +235,8 @@ impl Initiators {
             | Output::RemovePolicy { .. }
             | Output::ReleaseHeld { .. }
             | Output::KeepAlive { .. }
+            | Output::CheckPassword { .. }
+            | Output::RunHook(_)
             | Output::MoveChild(_)
             | Output::WakeAt(_) => {}
         }

@@ -222,7 +222,7 @@ impl World {
                     self.reports.push((node, self.now, report));
                 }
             }
-            Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+            Output::CheckPassword { .. } | Output::RunHook(_) | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
         }
     }
 

@@ -8,7 +8,9 @@ use super::super::token::TokenKind;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
 use crate::model::addr::IpNet;
-use crate::model::mode_config::{AddressPool, AuthSource, DEFAULT_POOL_SIZE, MAX_POOL_SIZE, ModeConfig, SplitKind, is_domain};
+use crate::model::mode_config::{
+    AddressPool, AuthSource, DEFAULT_POOL_SIZE, MAX_POOL_SIZE, ModeConfig, SplitKind, is_domain,
+};
 use crate::span::Span;
 
 /// Every directive of the block.

@@ -1,0 +1,292 @@
+//! Hook scripts (racoon.conf: `script`): an environment of checked values and nothing else, no descriptor of ours, a
+//! bound on time and output. Nobody waits for a script; those of one peer run one after the other.
+//!
+//! What a peer says reaches a script only as addresses, networks, domain names, or text of few characters (ATTACKS A-29).
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, PipeReader, Read};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ike::event::Hook;
+use ike::transaction::configuration::prefix;
+use policy::model::addr::IpNet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::udp::bracketed;
+use crate::logging;
+use crate::report::identity_text;
+use crate::revocation::serial;
+
+/// Scripts at once.
+const RUNNERS: usize = 4;
+/// Scripts that wait for each runner; more are left out.
+const QUEUE: usize = 64;
+/// A script that takes longer is killed.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Octets of a script's output that are logged.
+const OUTPUT: usize = 4096;
+/// How often a running script is looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Runs scripts on threads that begin with the first one.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    runners: Vec<SyncSender<Hook>>,
+}
+
+impl Hooks {
+    /// Has a script run soon.
+    pub fn run(&mut self, hook: Hook) {
+        if self.runners.is_empty() {
+            self.start();
+        }
+        let mut hasher = DefaultHasher::new();
+        hook.peer.ip().hash(&mut hasher);
+        let number = usize::try_from(hasher.finish() % RUNNERS as u64).unwrap_or_default();
+        let Some(runner) = self.runners.get(number) else {
+            return logging::error(format_args!("script {}: no thread to run it on", hook.script));
+        };
+        if let Err(TrySendError::Full(hook) | TrySendError::Disconnected(hook)) = runner.try_send(hook) {
+            logging::error(format_args!("script {} is left out: {QUEUE} others wait", hook.script));
+        }
+    }
+
+    fn start(&mut self) {
+        for number in 0..RUNNERS {
+            let (sender, hooks) = mpsc::sync_channel::<Hook>(QUEUE);
+            let work = move || hooks.into_iter().for_each(|hook| run(&hook));
+            if thread::Builder::new().name(format!("hooks-{number}")).spawn(work).is_ok() {
+                self.runners.push(sender);
+            }
+        }
+    }
+}
+
+fn run(hook: &Hook) {
+    let name = format!("script {} {}", hook.script, hook.event.name());
+    let began = Instant::now();
+    match execute(hook) {
+        Ok(Ended { output, words }) => {
+            for line in output.lines() {
+                logging::info(format_args!("{name}: {}", line.escape_debug()));
+            }
+            logging::info(format_args!(
+                "{name} for {} {words} after {} ms",
+                bracketed(hook.peer),
+                began.elapsed().as_millis()
+            ));
+        }
+        Err(error) => logging::error(format_args!("{name}: {error}")),
+    }
+}
+
+struct Ended {
+    output: String,
+    words: String,
+}
+
+fn execute(hook: &Hook) -> io::Result<Ended> {
+    trusted(Path::new(&hook.script))?;
+    let (mut reader, writer) = io::pipe()?;
+    let mut command = Command::new(&hook.script);
+    command
+        .arg(hook.event.name())
+        .env_clear()
+        .envs(environment(hook))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0);
+    let mut child = command.spawn()?;
+    // Its copies of the pipe's end are to be the only ones.
+    drop(command);
+    let mut output = Vec::new();
+    let words = watch(&mut child, &mut reader, &mut output)?;
+    Ok(Ended { output: String::from_utf8_lossy(&output).into_owned(), words })
+}
+
+/// Waits for a script; what it leaves running in the background is not waited for.
+fn watch(child: &mut Child, reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<String> {
+    let deadline = Instant::now() + LONGEST;
+    loop {
+        let more = take_output(reader, output)?;
+        if let Some(status) = child.try_wait()? {
+            take_output(reader, output)?;
+            return Ok(if status.success() { "is done".to_owned() } else { format!("ended with {status}") });
+        }
+        if Instant::now() >= deadline {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                kill_process_group(group, Signal::KILL)?;
+            }
+            child.wait()?;
+            return Ok(format!("was killed: it ran for more than {} s", LONGEST.as_secs()));
+        }
+        if !more {
+            thread::sleep(TICK);
+        }
+    }
+}
+
+/// Takes what is in the pipe now, or comes within a tick; keeps the beginning of it. Can there be more?
+fn take_output(reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<bool> {
+    let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+    loop {
+        let mut waiting = [PollFd::new(&*reader, PollFlags::IN)];
+        if poll(&mut waiting, Some(&tick))? == 0 {
+            return Ok(true);
+        }
+        let mut piece = [0; 1024];
+        let length = reader.read(&mut piece)?;
+        if length == 0 {
+            return Ok(false);
+        }
+        let room = OUTPUT.saturating_sub(output.len()).min(length);
+        output.extend(piece.get(..room).unwrap_or_default());
+    }
+}
+
+/// A script runs as root: nobody else may have written it.
+fn trusted(script: &Path) -> io::Result<()> {
+    let found = fs::metadata(script)?;
+    let running = rustix::process::geteuid().as_raw();
+    if found.uid() != running && found.uid() != 0 {
+        return Err(io::Error::other(format!("it belongs to user {}, not to {running}", found.uid())));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(io::Error::other("others than its owner may write it (fix: chmod go-w)"));
+    }
+    Ok(())
+}
+
+/// The environment, racoon's names.
+fn environment(hook: &Hook) -> Vec<(&'static str, String)> {
+    let given = &hook.configuration;
+    let (i, r) = hook.cookies;
+    let address = |address: Option<Ipv4Addr>| address.map(|address| address.to_string()).unwrap_or_default();
+    let mask = given.netmask.or(given.address.map(|_| Ipv4Addr::BROADCAST));
+    let bits = mask.and_then(prefix).map_or_else(|| "0".to_owned(), |bits| bits.to_string());
+    let domains = listed(&given.split_dns, String::clone);
+    let mut all = vec![
+        ("LOCAL_ADDR", hook.local.ip().to_string()),
+        ("LOCAL_PORT", hook.local.port().to_string()),
+        ("REMOTE_ADDR", hook.peer.ip().to_string()),
+        ("REMOTE_PORT", hook.peer.port().to_string()),
+        ("REMOTE_ID", plain(&identity_text(&hook.identity))),
+        ("IKE_COOKIE", format!("{}:{}", serial::to_hex(&i), serial::to_hex(&r))),
+        ("INTERNAL_ADDR4", address(given.address)),
+        ("INTERNAL_MASK4", address(mask)),
+        ("INTERNAL_NETMASK4", address(mask)),
+        ("INTERNAL_CIDR4", bits),
+        ("INTERNAL_DNS4", address(given.dns.first().copied())),
+        ("INTERNAL_DNS4_LIST", listed(&given.dns, Ipv4Addr::to_string)),
+        ("INTERNAL_WINS4", address(given.wins.first().copied())),
+        ("INTERNAL_WINS4_LIST", listed(&given.wins, Ipv4Addr::to_string)),
+        ("DEFAULT_DOMAIN", given.default_domain.clone().unwrap_or_default()),
+        ("SPLIT_INCLUDE", listed(&given.split_include, with_mask)),
+        ("SPLIT_INCLUDE_CIDR", listed(&given.split_include, IpNet::to_string)),
+        ("SPLIT_LOCAL", listed(&given.local_lan, with_mask)),
+        ("SPLIT_LOCAL_CIDR", listed(&given.local_lan, IpNet::to_string)),
+        ("SPLIT_DNS", domains.clone()),
+        ("INTERNAL_SPLITDNS_DOMAINS", domains),
+    ];
+    all.extend(hook.user.as_ref().map(|user| ("XAUTH_USER", plain(user))));
+    all
+}
+
+fn listed<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    items.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+fn with_mask(net: &IpNet) -> String {
+    format!("{}/{}", net.network(), net.netmask())
+}
+
+/// Names that peers choose: what a shell could take for more than a word becomes `_`.
+fn plain(text: &str) -> String {
+    let fine =
+        |ch: char| ch.is_alphanumeric() || matches!(ch, '.' | '_' | ':' | '@' | '/' | '=' | ',' | '+' | '-' | ' ');
+    text.chars().take(1024).map(|ch| if fine(ch) { ch } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::os::unix::fs::PermissionsExt;
+
+    use ike::transaction::configuration::Configuration;
+    use policy::model::identity::Identity;
+    use policy::model::remote::HookEvent;
+
+    use super::*;
+
+    fn hook(script: &str) -> Hook {
+        Hook {
+            event: HookEvent::Up,
+            script: script.to_owned(),
+            local: "10.0.0.1:500".parse().unwrap(),
+            peer: "10.0.0.2:4500".parse().unwrap(),
+            identity: Identity::Fqdn("$(reboot)\n`id`;x.example".to_owned()),
+            cookies: ([1; 8], [2; 8]),
+            user: Some("carol'; rm".to_owned()),
+            configuration: Configuration {
+                address: Some([10, 3, 0, 7].into()),
+                dns: vec![[10, 3, 0, 1].into(), [10, 3, 0, 2].into()],
+                split_include: vec!["10.12.0.0/24".parse().unwrap(), "10.13.0.0/16".parse().unwrap()],
+                ..Configuration::default()
+            },
+        }
+    }
+
+    #[test]
+    fn racoons_names_and_no_peers_characters() {
+        let all: HashMap<_, _> = environment(&hook("x")).into_iter().collect();
+        assert_eq!(all["REMOTE_ID"], "__reboot___id__x.example");
+        assert_eq!(all["XAUTH_USER"], "carol__ rm");
+        assert_eq!((all["INTERNAL_NETMASK4"].as_str(), all["INTERNAL_CIDR4"].as_str()), ("255.255.255.255", "32"));
+        assert_eq!(
+            (all["INTERNAL_DNS4"].as_str(), all["INTERNAL_DNS4_LIST"].as_str()),
+            ("10.3.0.1", "10.3.0.1 10.3.0.2")
+        );
+        assert_eq!(all["SPLIT_INCLUDE"], "10.12.0.0/255.255.255.0 10.13.0.0/255.255.0.0");
+        assert_eq!(all["SPLIT_INCLUDE_CIDR"], "10.12.0.0/24 10.13.0.0/16");
+        assert_eq!(all["IKE_COOKIE"], "0101010101010101:0202020202020202");
+        assert_eq!(all["REMOTE_PORT"], "4500");
+    }
+
+    #[test]
+    fn a_script_gets_its_argument_and_nothing_of_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("up.sh");
+        fs::write(&path, "#!/bin/sh\necho \"$1 $INTERNAL_ADDR4\"; ls /proc/self/fd | wc -l; env | grep -c CARGO; head -c 100000 /dev/zero\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        // A descriptor of ours that must not be there.
+        let _open = fs::File::open("/dev/null").unwrap();
+        let Ended { output, words } = execute(&hook(path.to_str().unwrap())).unwrap();
+        let lines: Vec<&str> = output.lines().collect();
+        assert_eq!(lines[0], "phase1_up 10.3.0.7");
+        // Standard input, output, error and the folder that ls reads.
+        assert_eq!((lines[1].trim(), lines[2].trim()), ("4", "0"));
+        assert_eq!(output.len(), OUTPUT, "output is bounded");
+        assert_eq!(words, "is done");
+    }
+
+    #[test]
+    fn a_script_that_others_may_write_is_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("up.sh");
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(execute(&hook(path.to_str().unwrap())).is_err());
+        assert!(execute(&hook("/nonexistent")).is_err());
+    }
+}
