@@ -11,15 +11,17 @@ use crate::host::{Family, Host};
 use crate::kernel_state;
 use crate::peer::ours::Ours;
 use crate::peer::strongswan::Strongswan;
-use crate::peer::tunnel::{Begin, Id, Mode, Selectors, Tunnel};
+use crate::peer::tunnel::{Auth, Begin, Id, Mode, Selectors, Tunnel};
 use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
+use crate::scenario::policies::{L2TP, asks, echo};
 use crate::scenario::stage::{Papers, spis};
 use crate::scenario::{Scenario, for_pairs};
+use crate::topology::Gateways;
 use crate::wait;
 
 /// The gateway is xfrmd in all of them.
-const CLIENTS: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Ours), (Kind::Charon, Kind::Ours)];
+const CLIENTS: [(Kind, Kind); 3] = [(Kind::Ours, Kind::Ours), (Kind::Charon, Kind::Ours), (Kind::Pluto, Kind::Ours)];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(
@@ -31,6 +33,17 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     );
     for_pairs(out, &CLIENTS, "rw-unique", "generate_policy unique: a reqid of its own", unique);
     for_pairs(out, &CLIENTS, "rw-moved", "a client comes back from another address with the same identity", moved);
+    for_pairs(out, &CLIENTS, "rw-v6", "a client and an office with IPv6 addresses", |desk, client, _| v6(desk, client));
+    for_pairs(
+        out,
+        &CLIENTS,
+        "rw-virtual-ip",
+        "a client with an address of its own choice that a sainfo names",
+        virtual_ip,
+    );
+    for_pairs(out, &CLIENTS, "rw-l2tp", "a policy made for UDP 1701 in transport mode", l2tp);
+    for_pairs(out, &CLIENTS, "rw-many", "a client with two subnets, each named by a sainfo", many);
+    out.push(Scenario::new("rw-psk-two/charon-xfrmd", "two clients, each with a pre-shared key of its own", psk_two));
     out.push(Scenario::new("rw-two/charon-xfrmd", "two clients at once, each under the block that names it", two));
     out.push(Scenario::new("rw-bounded/charon-xfrmd", "a client that asks for another's subnet is refused", bounded));
     for_pairs(out, &CLIENTS, "rw-killed", "a killed gateway finds the policies it made, and takes out orphans", killed);
@@ -54,18 +67,32 @@ impl Road {
     fn set(desk: &mut Desk, client: Kind, adjust: impl FnOnce(&mut Tunnel, &mut Tunnel)) -> Result<Self> {
         let papers = Papers::issue(desk)?;
         let desktop = desk.gateways()?;
-        let (a, b) = (desktop.west.address(Family::V4), desktop.east.address(Family::V4));
+        Self::lay(desk, client, Family::V4, (&papers, desktop), adjust)
+    }
+
+    fn lay(
+        desk: &Desk,
+        client: Kind,
+        family: Family,
+        (papers, desktop): (&Papers, Gateways),
+        adjust: impl FnOnce(&mut Tunnel, &mut Tunnel),
+    ) -> Result<Self> {
+        let (a, b) = (desktop.west.address(family), desktop.east.address(family));
+        let (own, office) = match family {
+            Family::V4 => (format!("{a}/32"), OFFICE),
+            Family::V6 => (format!("{a}/128"), "fd12::/64"),
+        };
         let mut at_client = Tunnel::transport(a, b, papers.credentials(&papers.alice));
-        at_client.mode = Mode::tunnel(&format!("{a}/32"), OFFICE);
+        at_client.mode = Mode::tunnel(&own, office);
         let mut at_gateway = Tunnel::transport(b, a, papers.credentials(&papers.bob));
-        at_gateway.mode = Mode::tunnel(OFFICE, &format!("{a}/32"));
+        at_gateway.mode = Mode::tunnel(office, &own);
         at_gateway.anonymous = true;
         at_gateway.begin = Begin::Wait;
         at_gateway.extra.racoon_remote = "\tpassive on;\n\tgenerate_policy on;\n".to_owned();
         adjust(&mut at_client, &mut at_gateway);
         let gateway = Ours::start(desk, &desktop.east, at_gateway)?;
         let client = peer::start(client, desk, &desktop.west, at_client)?;
-        let addresses = (a, desktop.right.address(Family::V4));
+        let addresses = (a, desktop.right.address(family));
         Ok(Self { client, gateway, _behind: [desktop.left, desktop.right], addresses })
     }
 
@@ -385,5 +412,140 @@ fn bounded(desk: &mut Desk) -> Result<()> {
     }
     ping::answered(&gateways.left, gateways.right.address(Family::V4), PATIENCE).map_err(both)?;
     desk.proved("the subnet that the sainfo names for her works, on the same ISAKMP SA");
+    Ok(())
+}
+
+fn v6(desk: &mut Desk, client: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let desktop = desk.gateways()?;
+    let mut road = Road::lay(desk, client, Family::V6, (&papers, desktop), |_, _| {})?;
+    ping::answered(road.client.host(), road.addresses.1, PATIENCE).map_err(|failure| road.evidence(failure))?;
+    let made =
+        |host: &Host| -> Result<usize> { Ok(spd(host)?.iter().filter(|policy| policy.contains("fd12::/64")).count()) };
+    if made(road.gateway.host())? != 3 {
+        return Err(road.evidence(Failure::new("not three policies for the client")));
+    }
+    road.client.close().map_err(|failure| road.evidence(failure))?;
+    let host = Rc::clone(road.gateway.host());
+    wait::until(PATIENCE, "the client's policies to be gone", || Ok(made(&host)? == 0))
+        .map_err(|failure| road.evidence(failure))?;
+    desk.proved("three policies made for an IPv6 client, gone with it");
+    Ok(())
+}
+
+/// A `sainfo` for a client's traffic.
+fn sainfo_for(remote: &str) -> String {
+    format!(
+        "sainfo subnet {OFFICE} any {remote} any from fqdn \"alice.desk\" {{\n\tpfs_group 14;\n\tencryption_algorithm aes \
+         256;\n\tauthentication_algorithm hmac_sha256;\n}}\n"
+    )
+}
+
+fn virtual_ip(desk: &mut Desk, client: Kind, _: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let desktop = desk.gateways()?;
+    desktop
+        .west
+        .netns()
+        .batch("addr add 10.77.0.5/32 dev lo\nroute replace 10.12.0.0/24 via 10.1.0.2 src 10.77.0.5\n")?;
+    desktop.east.netns().ip(&["route", "add", "10.77.0.0/24", "via", "10.1.0.1"])?;
+    let road = Road::lay(desk, client, Family::V4, (&papers, desktop), |client, gateway| {
+        client.mode = Mode::tunnel("10.77.0.5/32", OFFICE);
+        client.local_id = Id::Fqdn("alice.desk".to_owned());
+        gateway.extra.racoon = sainfo_for("address 10.77.0.5");
+        gateway.extra.racoon_remote.push_str("\tpeers_identifier fqdn;\n");
+    })?;
+    road.establish(desk)
+}
+
+fn l2tp(desk: &mut Desk, client: Kind, _: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let pair = desk.pair()?;
+    let (a, b) = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
+    let mut at_gateway = Tunnel::transport(b, a, papers.credentials(&papers.bob));
+    at_gateway.anonymous = true;
+    at_gateway.begin = Begin::Wait;
+    at_gateway.extra.racoon_remote = "\tpassive on;\n\tgenerate_policy on;\n".to_owned();
+    let mut at_client = Tunnel::transport(a, b, papers.credentials(&papers.alice));
+    at_client.children = vec![Selectors::any(a.to_string(), b.to_string()).of("udp").ports(None, Some(L2TP))];
+    let gateway = Ours::start(desk, &pair.bob, at_gateway)?;
+    let mut daemon = peer::start(client, desk, &pair.alice, at_client)?;
+    let both = |failure: Failure, daemon: &dyn Peer| evidence(evidence(failure, daemon), &gateway);
+    let _echo = echo(&pair.bob, L2TP)?;
+    wait::until(PATIENCE, "an answer from UDP 1701", || asks(&pair.alice, b, L2TP))
+        .map_err(|failure| both(failure, &*daemon))?;
+    let made = spd(gateway.host())?;
+    if made.len() != 2 || made.iter().any(|policy| !policy.contains("udp") || !policy.contains("1701")) {
+        return Err(both(Failure::new("not an inbound and an outbound policy for UDP 1701"), &*daemon));
+    }
+    daemon.close()?;
+    wait::until(PATIENCE, "the policies to be gone", || Ok(spd(gateway.host())?.is_empty()))
+        .map_err(|failure| both(failure, &*daemon))?;
+    desk.proved("two policies for UDP 1701 made in transport mode, gone with the client");
+    Ok(())
+}
+
+fn many(desk: &mut Desk, client: Kind, _: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let desktop = desk.gateways()?;
+    let left = Rc::clone(&desktop.left);
+    desktop.west.netns().ip(&["addr", "add", "10.21.0.1/24", "dev", "eth1"])?;
+    left.netns().ip(&["addr", "add", "10.21.0.10/24", "dev", "eth0"])?;
+    desktop.east.netns().ip(&["route", "add", "10.21.0.0/24", "via", "10.1.0.1"])?;
+    let mut road = Road::lay(desk, client, Family::V4, (&papers, desktop), |client, gateway| {
+        client.mode = Mode::tunnel(HOME, OFFICE);
+        client.children = [HOME, "10.21.0.0/24"].map(|net| Selectors::any(net, OFFICE)).to_vec();
+        client.local_id = Id::Fqdn("alice.desk".to_owned());
+        gateway.extra.racoon = [sainfo_for("subnet 10.11.0.0/24"), sainfo_for("subnet 10.21.0.0/24")].concat();
+        gateway.extra.racoon_remote.push_str("\tpeers_identifier fqdn;\n");
+    })?;
+    let office = road.addresses.1.to_string();
+    for (source, policies) in [("10.11.0.10", 3), ("10.21.0.10", 6)] {
+        wait::until(PATIENCE, &format!("an answer for {source}"), || {
+            Ok(left.run("ping", &["-n", "-c", "1", "-W", "1", "-I", source, &office])?.status.success())
+        })
+        .map_err(|failure| road.evidence(failure))?;
+        road.policies(policies)?;
+    }
+    road.client.close().map_err(|failure| road.evidence(failure))?;
+    road.policies(0)?;
+    desk.proved("policies for each of the client's two subnets, gone with it");
+    Ok(())
+}
+
+/// Two clients on the gateway's own link, told apart by their addresses and keys.
+fn psk_two(desk: &mut Desk) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let lan = desk.lan(&["alice", "bob", "carol"])?;
+    let [alice, bob, carol] = lan.hosts.as_slice() else { return Err(Failure::new("three hosts were made")) };
+    carol.netns().ip(&["addr", "add", "10.12.0.1/24", "dev", "lo"])?;
+    let (here, to) = (carol.address(Family::V4), IpAddr::from([10, 12, 0, 1]));
+    let keys = ["a key that only alice knows, 1", "a key that only bob knows, 22"];
+    let mut at_carol = Tunnel::transport(here, alice.address(Family::V4), papers.credentials(&papers.bob));
+    at_carol.anonymous = true;
+    at_carol.begin = Begin::Wait;
+    at_carol.auth = Auth::Psk("nobody has this one, it is long".to_owned());
+    at_carol.extra.psk_txt = format!("10.1.0.1 {}\n10.1.0.2 {}\n", keys[0], keys[1]);
+    at_carol.extra.racoon_remote = "\tpassive on;\n\tgenerate_policy on;\n".to_owned();
+    let gateway = Ours::start(desk, carol, at_carol)?;
+    let mut clients: Vec<Box<dyn Peer>> = Vec::new();
+    for (host, kind, key) in [(alice, Kind::Charon, keys[0]), (bob, Kind::Ours, keys[1])] {
+        let own = host.address(Family::V4);
+        host.netns().ip(&["route", "add", "10.12.0.0/24", "via", &here.to_string()])?;
+        let mut tunnel = Tunnel::transport(own, here, papers.credentials(&papers.alice));
+        tunnel.mode = Mode::tunnel(&format!("{own}/32"), OFFICE);
+        tunnel.auth = Auth::Psk(key.to_owned());
+        clients.push(peer::start(kind, desk, host, tunnel)?);
+    }
+    let all = |failure: Failure| {
+        clients.iter().fold(evidence(failure, &gateway), |failure, client| evidence(failure, &**client))
+    };
+    for host in [alice, bob] {
+        ping::answered(host, to, PATIENCE).map_err(all)?;
+    }
+    if spd(carol)?.len() != 6 {
+        return Err(all(Failure::new("not three policies for each client")));
+    }
+    desk.proved("each client with its own key, and policies of its own");
     Ok(())
 }
