@@ -117,3 +117,43 @@ impl Config {
             .or_else(|| self.remotes.iter().find(|remote| remote.remote.selector == RemoteSelector::Anonymous))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use policy::model::addr::AddrPort;
+
+    use super::*;
+
+    fn block(number: u32, selector: RemoteSelector) -> Arc<RemoteConfig> {
+        Arc::new(RemoteConfig {
+            id: RemoteId(number),
+            remote: Remote { selector, ..Remote::default() },
+            my_identity: None,
+            credential: None,
+            accepted_issuers: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn anonymous_blocks_are_for_whom_no_other_is() {
+        let at = |last, port| RemoteSelector::Address(AddrPort { addr: IpAddr::from([192, 0, 2, last]), port });
+        let config = Config {
+            remotes: vec![
+                block(1, RemoteSelector::Anonymous),
+                block(2, at(1, None)),
+                block(3, at(1, Some(4500))),
+                block(4, RemoteSelector::Anonymous),
+                block(5, at(2, Some(500))),
+            ],
+            ..Config::default()
+        };
+        let candidates = |last, port| -> Vec<u32> {
+            let peer = SocketAddr::from(([192, 0, 2, last], port));
+            config.candidates(peer).iter().map(|remote| remote.id.0).collect()
+        };
+        assert_eq!(candidates(1, 500), [2, 3]);
+        assert_eq!(candidates(1, 4500), [3, 2], "the written port goes first");
+        assert_eq!(candidates(2, 33000), [5], "another port excludes nobody");
+        assert_eq!(candidates(9, 500), [1, 4]);
+    }
+}

@@ -407,3 +407,40 @@ pub(crate) fn same_attributes(ours: &[Attribute], theirs: &[Attribute]) -> bool 
     };
     ours.len() == theirs.len() && ours.iter().all(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RemoteId;
+
+    fn block(number: u32, bits: &[u16]) -> Arc<RemoteConfig> {
+        let proposal = |bits: &u16| Phase1Proposal {
+            cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(*bits) },
+            hash: Hash::Sha256,
+            auth: AuthMethod::RsaSignature,
+            group: Group::Modp2048,
+            lifetime: Lifetime { time: DEFAULT_LIFETIME, kilobytes: None },
+        };
+        let proposals = bits.iter().map(proposal).collect();
+        let remote = Remote { proposals, proposal_check: ProposalCheck::Exact, ..Remote::default() };
+        let (my_identity, credential, accepted_issuers) = (None, None, Vec::new());
+        Arc::new(RemoteConfig { id: RemoteId(number), remote, my_identity, credential, accepted_issuers })
+    }
+
+    fn chosen(peer: &[u16], blocks: &[(u32, &[u16])]) -> Option<(Option<u16>, Vec<u32>)> {
+        let offered = offer(&block(0, peer).remote).expect("something to offer");
+        let mut candidates: Vec<Arc<RemoteConfig>> = blocks.iter().map(|(number, bits)| block(*number, bits)).collect();
+        let choice = choose_among(&offered, &mut candidates).ok()?;
+        Some((choice.agreed.cipher.key_bits, candidates.iter().map(|candidate| candidate.id.0).collect()))
+    }
+
+    #[test]
+    fn the_peers_order_goes_before_the_order_of_blocks() {
+        let blocks: [(u32, &[u16]); 3] = [(1, &[128]), (2, &[256, 128]), (3, &[256])];
+        assert_eq!(chosen(&[256, 128], &blocks), Some((Some(256), vec![2, 3])));
+        assert_eq!(chosen(&[128, 256], &blocks), Some((Some(128), vec![1, 2])));
+        assert_eq!(chosen(&[192, 128], &blocks), Some((Some(128), vec![1, 2])));
+        assert_eq!(chosen(&[192], &blocks), None);
+        assert_eq!(chosen(&[256], &[]), None);
+    }
+}

@@ -41,6 +41,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
         other_family(desk, (a, b), Family::V4, ("fd11::/64", "fd12::/64"), Family::V6)
     });
     for_pairs(out, &MIXED, "protoport-ciphers", "a cipher for ICMP and another for TCP", protoport_ciphers);
+    for_pairs(out, &MIXED, "level-unique", "setkey's level unique: each policy with SAs of its own", level_unique);
     for_pairs(out, &ALL_PAIRS, "one-each-way", "a child from each side, under one ISAKMP SA", one_each_way);
     for_pairs(out, &ALL_PAIRS, "rekey-crossing", "both sides renew at about the same time, twice", crossing);
     out.push(Scenario::new("hub-spoke/charon-xfrmd", "two spokes reach each other through a hub", hub));
@@ -491,5 +492,49 @@ fn crossing(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
         return Err(stage.evidence(Failure::new(format!("{} of {} pings lost", tally.lost(), tally.sent))));
     }
     desk.proved(format!("two renewals wanted by both sides under {} pings: none lost, one pair each time", tally.sent));
+    Ok(())
+}
+
+/// xfrmd's policies are of level `unique`: the kernel gives each a reqid, and their SAs have it.
+fn level_unique(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let pair = desk.pair()?;
+    let addresses = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    for (kind, host, (own, other), leaf) in [
+        (responder, &pair.bob, (addresses.1, addresses.0), &papers.bob),
+        (initiator, &pair.alice, addresses, &papers.alice),
+    ] {
+        let mut tunnel = Tunnel::transport(own, other, papers.credentials(leaf));
+        tunnel.children =
+            ["icmp", "udp"].map(|protocol| Selectors::any(own.to_string(), other.to_string()).of(protocol)).to_vec();
+        peers.push(if kind == Kind::Ours {
+            ours::install_credentials(desk, host, &tunnel)?;
+            let script = ours::setkey_script(&tunnel).replace("/require;", "/unique;");
+            Box::new(Ours::with_files(desk, host, &ours::racoon_conf(&tunnel), &script)?)
+        } else {
+            peer::start(kind, desk, host, tunnel)?
+        });
+    }
+    let (Some(initiator_side), Some(responder_side)) = (peers.pop(), peers.pop()) else {
+        return Err(Failure::new("two daemons were started"));
+    };
+    let stage = Stage { initiator: initiator_side, responder: responder_side, addresses };
+    let _echo = echo(&pair.bob, L2TP)?;
+    ping::answered(&pair.alice, addresses.1, PATIENCE).map_err(|failure| stage.evidence(failure))?;
+    wait::until(PATIENCE, "an answer over UDP", || asks(&pair.alice, addresses.1, L2TP))
+        .map_err(|failure| stage.evidence(failure))?;
+    agreed(&stage, 4)?;
+    let ours = if initiator == Kind::Ours { &pair.alice } else { &pair.bob };
+    let text = ours.netns().ip(&["xfrm", "state"])?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut reqids: Vec<&str> = words.windows(2).filter(|pair| pair[0] == "reqid").map(|pair| pair[1]).collect();
+    reqids.sort_unstable();
+    let (count, zero) = (reqids.len(), reqids.contains(&"0"));
+    reqids.dedup();
+    if count != 4 || zero || reqids.len() < 2 {
+        return Err(stage.evidence(Failure::new(format!("{count} SAs with reqids {reqids:?}"))));
+    }
+    desk.proved(format!("the SAs of two policies have reqids {}", reqids.join(", ")));
     Ok(())
 }
