@@ -21,6 +21,10 @@ use crate::wait;
 /// One of the two has a configuration that a [`Tunnel`] cannot say.
 const MIXED: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours)];
 
+/// pluto takes a connection with `%any` as port for a template, which it neither traps nor begins.
+const L2TP_PAIRS: [(Kind, Kind); 4] =
+    [(Kind::Ours, Kind::Ours), (Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours), (Kind::Ours, Kind::Pluto)];
+
 pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &ALL_PAIRS, "multinet", "three subnets asked for at once, under one ISAKMP SA", multinet);
     for_pairs(out, &ALL_PAIRS, "protoport-dual", "ICMP and TCP by SAs of their own", protoport);
@@ -28,7 +32,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &MIXED, "transport-and-tunnel", "hosts in transport mode, their subnets in tunnel mode", both_modes);
     for_pairs(
         out,
-        &ALL_PAIRS,
+        &L2TP_PAIRS,
         "l2tp-transport",
         "UDP 1701 of the server, any port of the client, in transport mode",
         l2tp,
@@ -91,6 +95,14 @@ fn isakmp_sas(side: &dyn Peer) -> Result<usize> {
     Ok(log.lines().filter(|line| words.iter().any(|words| line.contains(words))).count())
 }
 
+/// Insists that both sides have had one ISAKMP SA.
+fn under_one(stage: &Stage) -> Result<()> {
+    match (isakmp_sas(&*stage.initiator)?, isakmp_sas(&*stage.responder)?) {
+        (1, 1) => Ok(()),
+        (ours, theirs) => Err(stage.evidence(Failure::new(format!("{ours} and {theirs} ISAKMP SAs")))),
+    }
+}
+
 /// Waits until both kernels hold exactly these many SAs, the same ones.
 fn agreed(stage: &Stage, wanted: usize) -> Result<Vec<Sa>> {
     wait::until_some(PATIENCE, &format!("both kernels to hold the same {wanted} SAs"), || {
@@ -114,11 +126,11 @@ fn multinet(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
     for ping in running {
         ping.finish()?;
     }
-    let (ours, theirs) = (isakmp_sas(&*stage.initiator)?, isakmp_sas(&*stage.responder)?);
-    if (ours, theirs) != (1, 1) {
-        return Err(stage.evidence(Failure::new(format!("{ours} and {theirs} ISAKMP SAs"))));
+    // pluto begins a main mode for each connection of its own.
+    if initiator != Kind::Pluto {
+        under_one(&stage)?;
     }
-    desk.proved("three subnets asked for at once: three pairs of SAs under one ISAKMP SA, pings through each");
+    desk.proved("three subnets asked for at once: three pairs of SAs, pings through each");
     Ok(())
 }
 
@@ -285,6 +297,9 @@ fn l2tp(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
         let (a, b) = (alice.local.to_string(), bob.local.to_string());
         alice.children = vec![Selectors::any(&a, &b).of("udp").ports(None, Some(L2TP))];
         bob.children = vec![Selectors::any(&b, &a).of("udp").ports(Some(L2TP), None)];
+        if responder == Kind::Pluto {
+            bob.begin = Begin::Wait;
+        }
     })?;
     let _echo = echo(stage.responder.host(), L2TP)?;
     for client in ["first", "second"] {
@@ -458,11 +473,10 @@ fn one_each_way(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()>
     })
     .map_err(|failure| stage.evidence(failure))?;
     agreed(&stage, 4)?;
-    let (ours, theirs) = (isakmp_sas(&*stage.initiator)?, isakmp_sas(&*stage.responder)?);
-    if (ours, theirs) != (1, 1) {
-        return Err(stage.evidence(Failure::new(format!("{ours} and {theirs} ISAKMP SAs"))));
+    if ![initiator, responder].contains(&Kind::Pluto) {
+        under_one(&stage)?;
     }
-    desk.proved("a child begun from each side, one ISAKMP SA");
+    desk.proved("a child begun from each side");
     Ok(())
 }
 
