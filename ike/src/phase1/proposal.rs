@@ -417,7 +417,7 @@ mod tests {
         let proposal = |bits: &u16| Phase1Proposal {
             cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(*bits) },
             hash: Hash::Sha256,
-            auth: AuthMethod::RsaSignature,
+            auth: AuthMethod::PreSharedKey,
             group: Group::Modp2048,
             lifetime: Lifetime { time: DEFAULT_LIFETIME, kilobytes: None },
         };
@@ -428,7 +428,8 @@ mod tests {
     }
 
     fn chosen(peer: &[u16], blocks: &[(u32, &[u16])]) -> Option<(Option<u16>, Vec<u32>)> {
-        let offered = offer(&block(0, peer).remote).expect("something to offer");
+        let offered = offer(&block(0, peer).remote, Means { signature: false, key: true }, ExchangeMode::Main)
+            .expect("something to offer");
         let mut candidates: Vec<Arc<RemoteConfig>> = blocks.iter().map(|(number, bits)| block(*number, bits)).collect();
         let choice = choose_among(&offered, &mut candidates).ok()?;
         Some((choice.agreed.cipher.key_bits, candidates.iter().map(|candidate| candidate.id.0).collect()))
