@@ -67,9 +67,30 @@ impl KeyStore {
     }
 }
 
+/// Kinds of keys beside the usual RSA-2048.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA with so many bits.
+    Rsa(u16),
+    /// On NIST's curve P-256, P-384 or P-521, by that number.
+    Curve(u16),
+}
+
+impl KeyKind {
+    /// What `openssl genpkey` makes it of.
+    fn arguments(self) -> [String; 4] {
+        let (algorithm, option) = match self {
+            Self::Rsa(bits) => ("RSA", format!("rsa_keygen_bits:{bits}")),
+            Self::Curve(number) => ("EC", format!("ec_paramgen_curve:P-{number}")),
+        };
+        ["-algorithm".to_owned(), algorithm.to_owned(), "-pkeyopt".to_owned(), option]
+    }
+}
+
 /// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    key: String,
     /// Its certificate.
     pub pem: String,
 }
@@ -124,10 +145,11 @@ impl Authority {
     /// # Errors
     /// When signing fails.
     pub fn root(keys: &mut KeyStore, common_name: &str) -> Result<Self> {
-        let key = key_pair(&keys.take()?)?;
+        let key_pem = keys.take()?;
+        let key = key_pair(&key_pem)?;
         let params = authority_params(common_name, 1, BasicConstraints::Unconstrained)?;
         let pem = params.self_signed(&key).during("self-signing a root")?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), pem })
+        Ok(Self { issuer: Issuer::new(params, key), key: key_pem, pem })
     }
 
     /// A CA below this one.
@@ -135,10 +157,11 @@ impl Authority {
     /// # Errors
     /// When signing fails.
     pub fn intermediate(&self, keys: &mut KeyStore, common_name: &str, serial: u64) -> Result<Self> {
-        let key = key_pair(&keys.take()?)?;
+        let key_pem = keys.take()?;
+        let key = key_pair(&key_pem)?;
         let params = authority_params(common_name, serial, BasicConstraints::Constrained(0))?;
         let pem = params.signed_by(&key, &self.issuer).during("signing an intermediate")?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), pem })
+        Ok(Self { issuer: Issuer::new(params, key), key: key_pem, pem })
     }
 
     /// A certificate for a host.
@@ -147,6 +170,37 @@ impl Authority {
     /// When signing fails.
     pub fn leaf(&self, keys: &mut KeyStore, name: &str, serial: u64) -> Result<Leaf> {
         self.leaf_with(keys, name, serial, Validity::Current, Style::Usual)
+    }
+
+    /// A certificate for a host, with a key of another kind: all of it by the `openssl` program, which knows them all. Its
+    /// files are left in `folder`.
+    ///
+    /// # Errors
+    /// When the program fails.
+    pub fn leaf_of(&self, folder: &Path, kind: KeyKind, name: &str, serial: u64) -> Result<Leaf> {
+        let path = |ending: &str| folder.join(format!("{name}.{ending}"));
+        let subject = format!("/C=US/O=Desk/CN={name}");
+        fs::write(path("ca.pem"), &self.pem)?;
+        fs::write(path("ca.key"), &self.key)?;
+        fs::write(path("ext"), format!("keyUsage = digitalSignature\nsubjectAltName = DNS:{name}\n"))?;
+        let openssl = |arguments: &[&str], files: &[(&str, &str)]| {
+            let mut command = Command::new("openssl");
+            command.args(arguments);
+            for (option, ending) in files {
+                command.arg(option).arg(path(ending));
+            }
+            process::check(&mut command).map(drop)
+        };
+        let [algorithm, which, option, value] = kind.arguments();
+        openssl(&["genpkey", "-quiet", &algorithm, &which, &option, &value], &[("-out", "key")])?;
+        openssl(&["req", "-new", "-sha256", "-subj", &subject], &[("-key", "key"), ("-out", "csr")])?;
+        let serial_text = serial.to_string();
+        openssl(
+            &["x509", "-req", "-sha256", "-days", "3650", "-set_serial", &serial_text],
+            &[("-in", "csr"), ("-CA", "ca.pem"), ("-CAkey", "ca.key"), ("-extfile", "ext"), ("-out", "crt")],
+        )?;
+        let (pem, key) = (fs::read_to_string(path("crt"))?, fs::read_to_string(path("key"))?);
+        Ok(Leaf { pem, key, serial, common_name: name.to_owned() })
     }
 
     /// A certificate with a chosen validity and style.

@@ -7,6 +7,7 @@ mod deletion;
 pub mod drill;
 mod identities;
 mod keylime;
+mod keys;
 mod life;
 mod nat;
 mod partial;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<Scenario> {
     deletion::add(&mut out);
     partial::add(&mut out);
     certificates::add(&mut out);
+    keys::add(&mut out);
     aggressive::add(&mut out);
     identities::add(&mut out);
     drill::add(&mut out);
