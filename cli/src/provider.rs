@@ -7,7 +7,7 @@ use ike::crypto::group::{self, check_public, exponent_octets};
 use ike::crypto::provider::{CryptoError, DhPair, EcCurve, EcPublicKey, Provider, RsaPublicKey};
 use ike::crypto::signature::check_rsa_input;
 use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::{EcGroup, EcKey};
+use openssl::ec::{EcGroup, EcKey, EcPoint, EcPointRef};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
@@ -48,6 +48,9 @@ impl Provider for OpensslProvider {
     }
 
     fn dh_generate(&self, group: Group) -> Result<DhPair, CryptoError> {
+        if let Some(curve) = Curve::of(group) {
+            return curve.and_then(|curve| curve.generate()).map_err(library);
+        }
         let mut exponent = Zeroizing::new(vec![0; exponent_octets(group)]);
         self.random(&mut exponent);
         // The top bit makes the exponent as long as it is meant to be; it is never 0 or 1 so.
@@ -65,6 +68,12 @@ impl Provider for OpensslProvider {
 
     fn dh_agree(&self, group: Group, secret: &Secret, peer_public: &[u8]) -> Result<Secret, CryptoError> {
         check_public(group, peer_public)?;
+        if let Some(curve) = Curve::of(group) {
+            let curve = curve.map_err(library)?;
+            let point =
+                curve.point(peer_public).ok_or(CryptoError::PublicValue { group, octets: peer_public.len() })?;
+            return curve.agree(secret, &point).map_err(library);
+        }
         power(group, peer_public, secret).map_err(library)
     }
 
@@ -102,6 +111,69 @@ pub fn curve_nid(curve: EcCurve) -> Nid {
 
 fn ec_group(curve: EcCurve) -> Result<EcGroup, ErrorStack> {
     EcGroup::from_curve_name(curve_nid(curve))
+}
+
+/// An elliptic curve of OpenSSL's.
+struct Curve {
+    group: EcGroup,
+    /// Octets of a coordinate.
+    octets: i32,
+}
+
+impl Curve {
+    /// `None` for groups that are no curves.
+    fn of(group: Group) -> Option<Result<Self, ErrorStack>> {
+        let nid = match group {
+            Group::Ecp256 => Nid::X9_62_PRIME256V1,
+            Group::Ecp384 => Nid::SECP384R1,
+            Group::Ecp521 => Nid::SECP521R1,
+            Group::Brainpool224 => Nid::BRAINPOOL_P224R1,
+            Group::Brainpool256 => Nid::BRAINPOOL_P256R1,
+            Group::Brainpool384 => Nid::BRAINPOOL_P384R1,
+            Group::Brainpool512 => Nid::BRAINPOOL_P512R1,
+            _ => return None,
+        };
+        let octets = i32::try_from(group.secret_octets()).unwrap_or(i32::MAX);
+        Some(EcGroup::from_curve_name(nid).map(|group| Self { group, octets }))
+    }
+
+    fn generate(&self) -> Result<DhPair, ErrorStack> {
+        let key = EcKey::generate(&self.group)?;
+        let mut context = BigNumContext::new()?;
+        let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
+        key.public_key().affine_coordinates(&self.group, &mut x, &mut y, &mut context)?;
+        let mut public = x.to_vec_padded(self.octets)?;
+        public.extend(y.to_vec_padded(self.octets)?);
+        Ok(DhPair { secret: Secret::new(key.private_key().to_vec_padded(self.octets)?), public })
+    }
+
+    /// The point with these coordinates, if it lies on the curve and is not infinity: OpenSSL looks when it reads it,
+    /// and once more when asked. The curves have no subgroups.
+    fn point(&self, coordinates: &[u8]) -> Option<EcPoint> {
+        let uncompressed = [&[4], coordinates].concat();
+        let mut context = BigNumContext::new().ok()?;
+        let point = EcPoint::from_bytes(&self.group, &uncompressed, &mut context).ok()?;
+        let lies_on_it = point.is_on_curve(&self.group, &mut context).unwrap_or(false);
+        (lies_on_it && !point.is_infinity(&self.group)).then_some(point)
+    }
+
+    /// One product of a point and a scalar runs in constant time.
+    fn agree(&self, secret: &Secret, point: &EcPointRef) -> Result<Secret, ErrorStack> {
+        let mut scalar = BigNum::new_secure()?;
+        scalar.copy_from_slice(secret.expose())?;
+        scalar.set_const_time();
+        let mut context = BigNumContext::new_secure()?;
+        let mut product = EcPoint::new(&self.group)?;
+        let outcome = product.mul2(&self.group, point, &scalar, &mut context);
+        scalar.clear();
+        outcome?;
+        let (mut x, mut y) = (BigNum::new_secure()?, BigNum::new_secure()?);
+        let coordinates = product.affine_coordinates(&self.group, &mut x, &mut y, &mut context);
+        let octets = coordinates.and_then(|()| x.to_vec_padded(self.octets));
+        x.clear();
+        y.clear();
+        octets.map(Secret::new)
+    }
 }
 
 /// `base^secret mod p` in constant time, left-padded to the group's length.
@@ -151,10 +223,22 @@ mod tests {
     fn both_providers_agree_with_each_other_in_every_group() {
         let (openssl, pure) = (OpensslProvider::new(), pure());
         for group in Group::ALL {
-            let (ours, theirs) = (openssl.dh_generate(group).unwrap(), pure.dh_generate(group).unwrap());
+            let ours = openssl.dh_generate(group).unwrap();
+            assert_eq!(ours.public.len(), group.octets());
+            let theirs = match pure.dh_generate(group) {
+                Ok(theirs) => theirs,
+                Err(error) => {
+                    assert!(matches!(group, Group::Brainpool224 | Group::Brainpool512), "{group:?}: {error}");
+                    let theirs = openssl.dh_generate(group).unwrap();
+                    let agreed = openssl.dh_agree(group, &ours.secret, &theirs.public).unwrap();
+                    assert_eq!(agreed.len(), group.secret_octets());
+                    assert_eq!(openssl.dh_agree(group, &theirs.secret, &ours.public), Ok(agreed), "{group:?}");
+                    continue;
+                }
+            };
             assert_eq!(ours.secret.len(), theirs.secret.len());
             let agreed = openssl.dh_agree(group, &ours.secret, &theirs.public).unwrap();
-            assert_eq!(agreed.len(), group.octets());
+            assert_eq!(agreed.len(), group.secret_octets());
             assert_eq!(pure.dh_agree(group, &theirs.secret, &ours.public), Ok(agreed), "{group:?}");
         }
     }
@@ -207,10 +291,42 @@ mod tests {
         }
     }
 
+    /// ATTACKS A-25: infinity, a point beside the curve, one with swapped or too large coordinates, compressed ones, a
+    /// mark in front, and wrong lengths.
+    #[test]
+    fn what_is_no_point_of_the_curve_is_refused() {
+        let (openssl, pure) = (OpensslProvider::new(), pure());
+        for group in Group::ALL.into_iter().filter(|group| group.facts().is_curve) {
+            let ours = openssl.dh_generate(group).unwrap();
+            let right = openssl.dh_generate(group).unwrap().public;
+            let (x, y) = right.split_at(right.len() / 2);
+            let mut beside = right.clone();
+            *beside.last_mut().unwrap() ^= 1;
+            let illegal = [
+                vec![0; right.len()],
+                beside,
+                [y, x].concat(),
+                vec![0xff; right.len()],
+                [&[2], x].concat(),
+                [&[4], right.as_slice()].concat(),
+                x.to_vec(),
+                right[1..].to_vec(),
+                vec![0],
+                vec![],
+            ];
+            for value in illegal {
+                let refused = Err(CryptoError::PublicValue { group, octets: value.len() });
+                assert_eq!(openssl.dh_agree(group, &ours.secret, &value), refused, "{group:?}");
+                let of_pure = pure.dh_agree(group, &ours.secret, &value);
+                assert!(of_pure == refused || matches!(of_pure, Err(CryptoError::Library(_))), "{group:?}");
+            }
+        }
+    }
+
     #[test]
     fn illegal_public_values_are_refused_before_any_work() {
         let (openssl, pure) = (OpensslProvider::new(), pure());
-        for group in Group::ALL {
+        for group in Group::ALL.into_iter().filter(|group| !group.facts().is_curve) {
             let prime = group::prime(group).to_vec();
             let mut below = prime.clone();
             below[prime.len() - 1] -= 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use policy::model::sa::{Protocol, Spi};
 
-use crate::event::{ChildId, Owner, SaInstall, SaName, UdpEncapsulation};
+use crate::event::{ChildId, Owner, SaInstall, SaName, SaPair, UdpEncapsulation};
 use crate::message::Role;
 use crate::phase2::wish::ChildKey;
 use crate::timer::Phase1Id;
@@ -16,11 +16,11 @@ use crate::traits::Nat;
 /// How far a child has come.
 #[derive(Debug)]
 pub(crate) enum Outbound {
-    /// The outbound SA waits until the peer can receive.
-    Held(Box<SaInstall>),
-    /// It is being installed.
-    Installing,
-    /// Both SAs carry traffic.
+    /// The outbound SAs wait until the peer can receive.
+    Held(Vec<SaInstall>),
+    /// So many of them are being installed.
+    Installing(usize),
+    /// All SAs carry traffic.
     Installed,
 }
 
@@ -31,6 +31,8 @@ pub(crate) struct Child {
     pub(crate) key: ChildKey,
     pub(crate) inbound: SaName,
     pub(crate) outbound: SaName,
+    /// Those of other protocols.
+    pub(crate) beside: Vec<SaPair>,
     pub(crate) owner: Arc<Owner>,
     /// The ISAKMP SA it was made under; `None` if taken over from an earlier run.
     pub(crate) made_under: Option<Phase1Id>,
@@ -66,8 +68,10 @@ pub(crate) struct ChildTable {
 
 impl ChildTable {
     pub(crate) fn insert(&mut self, child: Child) {
-        self.by_sa.insert(kernel_name(&child.inbound), child.id);
-        self.by_sa.insert(kernel_name(&child.outbound), child.id);
+        for SaPair { inbound, outbound } in child.pairs() {
+            self.by_sa.insert(kernel_name(&inbound), child.id);
+            self.by_sa.insert(kernel_name(&outbound), child.id);
+        }
         self.by_key.entry(child.key).or_default().insert(child.id);
         self.by_peer.entry(child.key.peer).or_default().insert(child.id);
         self.by_id.insert(child.id, child);
@@ -75,8 +79,10 @@ impl ChildTable {
 
     pub(crate) fn remove(&mut self, id: ChildId) -> Option<Child> {
         let child = self.by_id.remove(&id)?;
-        self.by_sa.remove(&kernel_name(&child.inbound));
-        self.by_sa.remove(&kernel_name(&child.outbound));
+        for SaPair { inbound, outbound } in child.pairs() {
+            self.by_sa.remove(&kernel_name(&inbound));
+            self.by_sa.remove(&kernel_name(&outbound));
+        }
         drop_member(&mut self.by_key, &child.key, id);
         drop_member(&mut self.by_peer, &child.key.peer, id);
         Some(child)
@@ -134,6 +140,12 @@ pub(crate) fn drop_member<K: Ord, M: Ord>(map: &mut BTreeMap<K, BTreeSet<M>>, ke
 }
 
 impl Child {
+    /// Its SAs by protocol, the main one first.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = SaPair> + '_ {
+        let main = SaPair { inbound: self.inbound, outbound: self.outbound };
+        std::iter::once(main).chain(self.beside.iter().copied())
+    }
+
     /// Does it carry traffic both ways?
     pub(crate) fn carries(&self) -> bool {
         matches!(self.state, Outbound::Installed)

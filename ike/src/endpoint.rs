@@ -25,7 +25,7 @@ use std::sync::Arc;
 use policy::model::remote::ExchangeMode;
 use policy::model::selector::Selector;
 
-use crate::children::ChildTable;
+use crate::children::{Child, ChildTable};
 use crate::config::Config;
 use crate::context::{Context, JobOwner, Path};
 use crate::crypto::provider::Provider;
@@ -33,7 +33,7 @@ use crate::endpoint::admission::Admission;
 use crate::endpoint::moves::Keepalives;
 use crate::endpoint::policies::Generated;
 use crate::endpoint::status::LastErrors;
-use crate::event::{CertificateId, ChildId, Input, Now, Output, SaName};
+use crate::event::{CertificateId, ChildId, Input, Now, Output, SaPair};
 use crate::fragment::Reassembly;
 use crate::handshake::{self, Handshake};
 use crate::isakmp_sa::IsakmpSa;
@@ -252,9 +252,10 @@ impl Endpoint {
         }
     }
 
-    /// Takes both SAs of a child out of the kernel, the sending one first.
-    fn remove_from_kernel(&mut self, inbound: SaName, outbound: SaName) {
-        self.cx.remove_sa(outbound);
-        self.cx.remove_sa(inbound);
+    /// Takes the SAs of a child out of the kernel, the sending ones first.
+    fn remove_from_kernel(&mut self, child: &Child) {
+        let pairs: Vec<SaPair> = child.pairs().collect();
+        pairs.iter().for_each(|pair| self.cx.remove_sa(pair.outbound));
+        pairs.iter().for_each(|pair| self.cx.remove_sa(pair.inbound));
     }
 }

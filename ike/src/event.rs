@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::model::algorithm::{Hash, SizedCipher};
+use policy::model::algorithm::{Integrity, SizedCipher};
 use policy::model::identity::Identity;
 use policy::model::remote::HookEvent;
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
@@ -297,12 +297,71 @@ pub struct Acquire {
     pub local: IpAddr,
     /// The peer: tunnel destination, or the flow's destination in transport mode.
     pub peer: IpAddr,
-    /// Protocol of the template.
+    /// The main protocol of the policy: ESP, or AH where there is no ESP.
     pub protocol: Protocol,
-    /// Mode of the template.
+    /// Tunnel if one of the policy's templates is one.
     pub mode: Mode,
-    /// reqid of the template.
+    /// reqid of the main protocol's template.
     pub reqid: ReqId,
+    /// What the policy wants beside the main protocol.
+    pub companions: Companions,
+}
+
+/// Other protocols that a policy asks for with the main one, negotiated as a proposal of several protocols (RFC 2408
+/// §4.2): AH around ESP, compression inside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Companions {
+    /// A companion makes the tunnel: the SA of the main protocol is one of transport mode in it.
+    pub main_in_transport: bool,
+    /// AH.
+    pub ah: Option<Companion>,
+    /// IPComp (RFC 3173).
+    pub ipcomp: Option<Companion>,
+}
+
+impl Companions {
+    /// None, as with nearly every policy.
+    pub const NONE: Self = Self { main_in_transport: false, ah: None, ipcomp: None };
+}
+
+/// One of [`Companions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Companion {
+    /// Mode of its template.
+    pub mode: Mode,
+    /// reqid of its template.
+    pub reqid: ReqId,
+    /// Level `use`: packets may go without it. Only in transport mode: nothing could stand in for a tunnel.
+    pub optional: bool,
+}
+
+/// Which protocols a peer proposes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Offers(u8);
+
+impl Offers {
+    /// As above, with one more alternative.
+    #[must_use]
+    pub fn with(self, protocols: &[Protocol]) -> Self {
+        Self(self.0 | 1 << Self::number(protocols))
+    }
+
+    /// Is there an alternative of all of `required` and nothing beyond `required` and `optional`?
+    pub fn fit(self, required: &[Protocol], optional: &[Protocol]) -> bool {
+        let (required, optional) = (Self::number(required), Self::number(optional));
+        (0..8_u8).any(|set| self.0 & 1 << set != 0 && set & required == required && set & !(required | optional) == 0)
+    }
+
+    fn number(protocols: &[Protocol]) -> u8 {
+        protocols.iter().fold(0, |number, protocol| {
+            number
+                | match protocol {
+                    Protocol::Esp => 1,
+                    Protocol::Ah => 2,
+                    Protocol::Ipcomp => 4,
+                }
+        })
+    }
 }
 
 /// For [`Output::AllocateSpi`]: the SA will run from `src` (the peer) to `dst` (us).
@@ -355,16 +414,18 @@ pub struct SaInstall {
     pub reqid: ReqId,
     /// The packets it is for, in the direction of the SA.
     pub selector: Selector,
-    /// Cipher.
-    pub cipher: SizedCipher,
-    /// Its key (RFC 2409 §5.5, encryption key first).
+    /// Cipher; `None` for AH and IPComp.
+    pub cipher: Option<SizedCipher>,
+    /// Its key (RFC 2409 §5.5, encryption key first), the salt behind it where there is one.
     pub cipher_key: Secret,
-    /// HMAC; `None` is no integrity protection.
-    pub integrity: Option<Hash>,
+    /// Integrity algorithm; `None` is no integrity protection, or that of the cipher itself.
+    pub integrity: Option<Integrity>,
     /// Its key; empty without `integrity`.
     pub integrity_key: Secret,
     /// ICV length in bits.
     pub icv_bits: u16,
+    /// Extended sequence numbers (RFC 4304).
+    pub esn: bool,
     /// The kernel announces the SA's end after this time (soft limit).
     pub soft: Duration,
     /// The kernel drops the SA after this time (hard limit).
@@ -379,6 +440,17 @@ pub struct SaInstall {
     pub owner: Arc<Owner>,
     /// SPI of the SA of the opposite direction.
     pub twin: Spi,
+    /// Of an SA beside the child's main one: the inbound SA of the main protocol.
+    pub beside: Option<SaName>,
+}
+
+/// Both SAs of one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaPair {
+    /// Inbound SA.
+    pub inbound: SaName,
+    /// Outbound SA.
+    pub outbound: SaName,
 }
 
 /// For [`Output::MoveChild`].
@@ -528,8 +600,10 @@ pub struct PolicyQuery {
     pub outbound: Selector,
     /// Mode the peer proposes.
     pub mode: Mode,
-    /// Protocol.
+    /// Main protocol of its first proposal.
     pub protocol: Protocol,
+    /// Protocols of all its proposals.
+    pub offers: Offers,
     /// Our end of the ISAKMP SA.
     pub local: IpAddr,
     /// The peer's end.
@@ -539,8 +613,12 @@ pub struct PolicyQuery {
 /// The policy that wants the SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyMatch {
-    /// reqid of its template.
+    /// Its main protocol.
+    pub protocol: Protocol,
+    /// reqid of that protocol's template.
     pub reqid: ReqId,
+    /// Its other protocols.
+    pub companions: Companions,
     /// Selector of the outbound policy.
     pub outbound: Selector,
 }
@@ -566,7 +644,7 @@ impl GeneratedPolicy {
     /// The traffic that it is for.
     pub(crate) fn key(&self, reqid: ReqId) -> ChildKey {
         let Self { outbound, mode, protocol, local, peer, .. } = *self;
-        ChildKey { local, peer, outbound, mode, protocol, reqid }
+        ChildKey { local, peer, outbound, mode, protocol, reqid, companions: Companions::NONE }
     }
 }
 
@@ -585,6 +663,12 @@ pub struct AdoptedChild {
     pub reqid: ReqId,
     /// Outbound selector.
     pub selector: Selector,
+    /// What its policy wants beside the main protocol.
+    pub companions: Companions,
+    /// The SAs beside `inbound` and `outbound`.
+    pub beside: Vec<SaPair>,
+    /// In a [`ChildMove`] of SAs beside the main ones: the main inbound SA.
+    pub main: Option<SaName>,
     /// Encapsulation of the outbound SA.
     pub encapsulation: Option<UdpEncapsulation>,
     /// Time left until it should be renewed.

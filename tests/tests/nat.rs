@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ike::config::{Config, RemoteConfig};
 use ike::endpoint::Endpoint;
-use ike::event::{Acquire, ChildMove, Command, Input, Now, Output, PolicyMatch, SaDirection, SaInstall, SaName};
+use ike::event::{
+    Acquire, ChildMove, Command, Companions, Input, Now, Output, PolicyMatch, SaDirection, SaInstall, SaName,
+};
 use policy::model::remote::{NatTraversal, Rekey};
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::selector::Selector;
@@ -198,7 +200,12 @@ impl Desk {
                 self.answer(side, Input::Judged { job, result: Ok(Arc::new(certificate(name))) });
             }
             Output::FindPolicy { job, query } => {
-                let policy = Some(PolicyMatch { reqid: ReqId(0), outbound: query.outbound });
+                let policy = Some(PolicyMatch {
+                    protocol: Protocol::Esp,
+                    reqid: ReqId(0),
+                    companions: Companions::NONE,
+                    outbound: query.outbound,
+                });
                 self.answer(side, Input::PolicyFound { job, policy });
             }
             Output::Report(report) => self.sides[side].lines.push(report.event.to_string()),
@@ -241,6 +248,7 @@ impl Desk {
             protocol: Protocol::Esp,
             mode,
             reqid: ReqId(0),
+            companions: Companions::NONE,
         };
         self.happen(CLIENT, Input::Acquire(acquire));
         self.advance(Duration::from_secs(2));

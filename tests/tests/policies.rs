@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::config::Config;
-use ike::event::{Acquire, Command, Input};
+use ike::event::{Acquire, Command, Companions, Input};
 use ike::report::Event;
 use policy::model::addr::IpNet;
 use policy::model::identity::{ConfiguredId, Identity, IdentityKind, PeersIdentifier};
@@ -50,6 +50,7 @@ fn ask(world: &mut World, traffic: Selector) {
         protocol: Protocol::Esp,
         mode: Mode::Tunnel,
         reqid: ReqId(0),
+        companions: Companions::NONE,
     };
     world.happen(0, Input::Acquire(acquire));
 }

@@ -1,6 +1,6 @@
 //! How strong what is configured is, block by block (RFC 8221 for ESP, RFC 8247 for IKE).
 
-use policy::model::algorithm::{Cipher, Hash, SizedCipher, Strength};
+use policy::model::algorithm::{Cipher, Hash, Integrity, SizedCipher, Strength};
 use policy::model::daemon::DaemonConfig;
 use policy::model::proposal::Phase1Proposal;
 use policy::model::remote::{ExchangeMode, Remote};
@@ -81,7 +81,7 @@ fn of_sainfo(sainfo: &Sainfo) -> Vec<Weakness> {
     let ciphers = sainfo.ciphers.iter().map(|cipher| of_cipher(*cipher));
     let integrity = sainfo.integrity.iter().map(|integrity| match integrity {
         // HMACs outlive the collisions of their hashes: of SHA-1 only the name is bad (RFC 8221 section 6).
-        Some(Hash::Md5) => (Strength::Weak, "hmac_md5".to_owned()),
+        Some(Integrity::Hmac(Hash::Md5)) => (Strength::Weak, "hmac_md5".to_owned()),
         Some(_) => (Strength::Strong, String::new()),
         None => (Strength::Weak, "non_auth: packets can be forged".to_owned()),
     });

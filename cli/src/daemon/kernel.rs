@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ike::event::{
     AdoptedChild, CertificateId, ChildMove, GeneratedPolicy, Input, JobId, Owner, PolicyMatch, PolicyQuery,
-    SaDirection, SaInstall, SaName, SpiRequest,
+    SaDirection, SaInstall, SaName, SaPair, SpiRequest,
 };
 use ike::report::Level;
 use policy::model::sa::{ReqId, Spi};
@@ -23,7 +23,7 @@ use super::registry::{Child, Registry};
 use super::{clock, lower, neighbour};
 use crate::logging;
 use crate::revocation::journal::writer::JournalWriter;
-use crate::revocation::journal::{JournalError, Record};
+use crate::revocation::journal::{Entry, JournalError, Record};
 
 /// What failed at the start.
 #[derive(Debug, Error)]
@@ -129,9 +129,21 @@ impl Kernel {
             dump.iter().map(|sa| (lower::to_core(sa.name), sa)).collect();
         let now = clock::boottime();
         let mut inputs = Vec::new();
-        for record in self.journal.entries()? {
+        let records = self.journal.entries()?;
+        let is_whole = |entry: &Entry| present.contains_key(&entry.inbound) && present.contains_key(&entry.outbound);
+        let beside = |main: &Entry| {
+            let entries = records.iter().map(|record| &record.entry);
+            let of_it = entries.filter(|entry| entry.beside == Some(main.inbound) && is_whole(entry));
+            of_it.map(|entry| SaPair { inbound: entry.inbound, outbound: entry.outbound }).collect::<Vec<_>>()
+        };
+        let has_main = |entry: &Entry| {
+            entry
+                .beside
+                .is_none_or(|main| records.iter().any(|record| record.entry.inbound == main && is_whole(&record.entry)))
+        };
+        for record in &records {
             let entry = &record.entry;
-            self.enter(&record);
+            self.enter(record);
             let left: Vec<SaName> =
                 [entry.outbound, entry.inbound].into_iter().filter(|name| present.contains_key(name)).collect();
             for name in &left {
@@ -147,10 +159,15 @@ impl Kernel {
             }
             if left.is_empty() {
                 self.forget(entry.outbound);
-            } else if left.len() == 2 && !is_denied {
+            } else if left.len() == 2 && !is_denied && has_main(entry) {
+                if entry.beside.is_some() {
+                    continue;
+                }
                 let generated = self.generated.adopt(entry, &self.mirror);
                 let encapsulation = present.get(&entry.outbound).and_then(|sa| lower::encapsulation(sa));
-                inputs.push(Input::Adopt(Box::new(lower::adopted(entry, encapsulation, now, generated))));
+                let main = lower::adopted(entry, encapsulation, now, generated);
+                let child = lower::adopted_bundle(main, beside(entry), self.mirror.wanted_for(&entry.selector));
+                inputs.push(Input::Adopt(Box::new(child)));
             } else {
                 left.into_iter().for_each(|name| self.remove(name));
             }

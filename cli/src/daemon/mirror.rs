@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ike::event::{PolicyMatch, PolicyQuery};
-use policy::model::sa::{Direction, Mode, ReqId};
+use ike::event::{Companions, PolicyMatch, PolicyQuery};
+use policy::model::sa::{Direction, Mode, Protocol};
 use policy::model::selector::Selector;
 use xfrm::model::notice::Notice;
 use xfrm::model::policy::{List, Place, Policy, Verdict};
-use xfrm::model::template::Template;
+
+use super::lower::Wanted;
 
 /// The SPD's policies by the kernel's number.
 #[derive(Debug, Default)]
@@ -54,7 +55,23 @@ impl Mirror {
             .values()
             .filter_map(|entry| Some((entry, wanted(&entry.policy, query)?)))
             .min_by_key(|(entry, _)| (entry.policy.selector != query.outbound, entry.policy.priority, entry.order))
-            .map(|(entry, reqid)| PolicyMatch { reqid, outbound: entry.policy.selector })
+            .map(|(entry, wanted)| PolicyMatch {
+                protocol: wanted.protocol,
+                reqid: wanted.reqid,
+                companions: wanted.companions,
+                outbound: entry.policy.selector,
+            })
+    }
+
+    /// What the outbound policy with exactly this selector, or else the first that holds it, wants together.
+    pub fn wanted_for(&self, outbound: &Selector) -> Option<Wanted> {
+        self.policies
+            .values()
+            .filter(|entry| {
+                entry.policy.place == Place::Spd(Direction::Out) && entry.policy.selector.contains(outbound)
+            })
+            .min_by_key(|entry| (entry.policy.selector != *outbound, entry.policy.priority, entry.order))
+            .and_then(|entry| Wanted::of(&entry.policy.templates))
     }
 
     /// The outbound policy that the kernel asks first for packets of `flow`, if that one wants SAs.
@@ -97,22 +114,27 @@ fn is_ipsec(policy: &Policy) -> bool {
     policy.verdict == Verdict::Allow && !policy.templates.is_empty()
 }
 
-/// The reqid of the template that wants such an SA, if the policy is one that does.
-fn wanted(policy: &Policy, query: &PolicyQuery) -> Option<ReqId> {
+/// What the policy wants, if that is something the peer offers.
+fn wanted(policy: &Policy, query: &PolicyQuery) -> Option<Wanted> {
     let fits =
         policy.place == Place::Spd(Direction::Out) && is_ipsec(policy) && policy.selector.contains(&query.outbound);
-    let template = policy.templates.iter().find(|template| serves(template, query))?;
-    fits.then_some(template.reqid)
+    let wanted = Wanted::of(&policy.templates).filter(|_| fits)?;
+    let ends_fit = match wanted.endpoints {
+        Some(ends) => ends == (query.local, query.peer),
+        // A tunnel without ends leads nowhere.
+        None => query.mode == Mode::Transport,
+    };
+    (ends_fit && wanted.mode == query.mode && is_offered(&wanted, query)).then_some(wanted)
 }
 
-fn serves(template: &Template, query: &PolicyQuery) -> bool {
-    template.protocol == query.protocol
-        && template.mode == query.mode
-        && match template.endpoints {
-            Some(ends) => ends == (query.local, query.peer),
-            // A tunnel without ends leads nowhere.
-            None => query.mode == Mode::Transport,
-        }
+fn is_offered(wanted: &Wanted, query: &PolicyQuery) -> bool {
+    let Companions { ah, ipcomp, .. } = wanted.companions;
+    let companions = [(Protocol::Ah, ah), (Protocol::Ipcomp, ipcomp)];
+    let companions = companions.into_iter().filter_map(|(protocol, companion)| Some((protocol, companion?.optional)));
+    let (optional, beside): (Vec<_>, Vec<_>) = companions.partition(|(_, optional)| *optional);
+    let protocols = |list: Vec<(Protocol, bool)>| list.into_iter().map(|(protocol, _)| protocol);
+    let required: Vec<Protocol> = std::iter::once(wanted.protocol).chain(protocols(beside)).collect();
+    query.offers.fit(&required, &protocols(optional).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use xfrm::socket::Connection;
 
 use super::clock;
 use super::driver::Driver;
+use super::lower::Wanted;
 use super::peers;
 use super::udp::{Bypass, local_address_towards};
 use crate::civil;
@@ -119,11 +120,11 @@ pub fn establish(flow: &Flow, driver: &mut Driver, bypass: Bypass) -> Result<IpA
     let wanted = selector(flow);
     let exact = driver.kernel.mirror().policies().find(|policy| is_for(policy, &wanted));
     let policy = exact.or_else(|| driver.kernel.mirror().first_outbound(&wanted));
-    let Some((policy, template)) = policy.and_then(|policy| Some((policy, policy.templates.first()?))) else {
+    let Some((policy, asked)) = policy.and_then(|policy| Some((policy, Wanted::of(&policy.templates)?))) else {
         return Err("no policy wants an SA for this traffic (see setkey -DP)".to_owned());
     };
-    let peer = template.endpoints.map_or(wanted.dst.addr(), |(_, dst)| dst);
-    let local = match template.endpoints {
+    let peer = asked.endpoints.map_or(wanted.dst.addr(), |(_, dst)| dst);
+    let local = match asked.endpoints {
         Some((src, _)) if !src.is_unspecified() => src,
         _ => local_address_towards(peer, bypass).map_err(|error| format!("{peer} cannot be reached: {error}"))?,
     };
@@ -133,9 +134,10 @@ pub fn establish(flow: &Flow, driver: &mut Driver, bypass: Bypass) -> Result<IpA
         policy_index: policy.index,
         local,
         peer,
-        protocol: template.protocol,
-        mode: template.mode,
-        reqid: template.reqid,
+        protocol: asked.protocol,
+        mode: asked.mode,
+        reqid: asked.reqid,
+        companions: asked.companions,
     };
     driver.handle(Input::Acquire(acquire));
     Ok(peer)

@@ -93,6 +93,8 @@ pub struct Entry {
     pub reqid: ReqId,
     /// Outbound selector.
     pub selector: Selector,
+    /// Of SAs beside the main ones of a child (AH around ESP, compression in it): the child's main inbound SA.
+    pub beside: Option<SaName>,
     /// Whose it is, and the certificates it rests on (at most [`MAX_CERTIFICATES`]).
     pub owner: Owner,
     /// When it should be renewed.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use policy::model::addr::IpNet;
+use policy::model::algorithm::Cipher;
 use policy::model::sa::{Direction, Mode};
 use policy::model::selector::{Selector, UpperProtocol};
 use policy::setkey::algorithm;
@@ -14,7 +15,7 @@ use policy::setkey::statement::{PRIORITY_DEFAULT, PRIORITY_HIGH, PRIORITY_LOW};
 use xfrm::abi::MANUAL_REQID_MAX;
 use xfrm::model::limits::Limits;
 use xfrm::model::policy::{Place, Policy, Verdict};
-use xfrm::model::sa::{EncapKind, Encapsulation, Sa};
+use xfrm::model::sa::{Aead, EncapKind, Encapsulation, Sa};
 use xfrm::model::template::{Need, Template};
 
 use super::protocols::Protocols;
@@ -111,10 +112,9 @@ impl Printer<'_> {
             // No newline, as the original forgot it and parsers know.
             write!(out, "\tC: {compression} ")?;
         }
-        let encryption = sa.encryption.as_ref().map(|encryption| (&encryption.kernel_name, &encryption.key));
-        let encryption = encryption.or(sa.aead.as_ref().map(|aead| (&aead.kernel_name, &aead.key)));
-        if let Some((kernel_name, key)) = encryption.filter(|(_, key)| !key.is_empty()) {
-            let name = setkey_cipher(kernel_name);
+        let encryption = sa.encryption.as_ref().map(|by| (setkey_cipher(&by.kernel_name), &by.key));
+        let encryption = encryption.or(sa.aead.as_ref().map(|by| (setkey_aead(by), &by.key)));
+        if let Some((name, key)) = encryption.filter(|(_, key)| !key.is_empty()) {
             writeln!(out, "\tE: {name} {}", Hex(key.expose()))?;
         }
         if let Some(integrity) = sa.integrity.as_ref().filter(|integrity| !integrity.key.is_empty()) {
@@ -300,6 +300,11 @@ fn setkey_cipher(kernel_name: &str) -> &str {
     let names = algorithm::cipher_names();
     let mut known = names.filter_map(algorithm::cipher).filter(|cipher| cipher.kernel_name == kernel_name);
     known.next().map_or(kernel_name, |cipher| cipher.name)
+}
+
+fn setkey_aead(aead: &Aead) -> &str {
+    let icv_bits = u16::try_from(aead.icv_bits).ok();
+    Cipher::from_kernel_aead(&aead.kernel_name, icv_bits).map_or(&aead.kernel_name, |cipher| cipher.facts().setkey)
 }
 
 fn setkey_integrity(kernel_name: &str) -> &str {

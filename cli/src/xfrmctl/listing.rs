@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ike::event::{Owner, SaName};
-use policy::model::algorithm::{Cipher, Hash};
+use policy::model::algorithm::{Cipher, Integrity as IntegrityAlgorithm};
 use policy::model::sa::{Direction, Spi};
 use xfrm::model::policy::{Place, Policy, Verdict};
-use xfrm::model::sa::{EncapKind, Encapsulation, Encryption, Sa};
+use xfrm::model::sa::{Aead, EncapKind, Encapsulation, Encryption, Sa};
 use xfrm::model::template::{Need, Template};
 use xfrm::socket::Connection;
 
@@ -138,24 +138,33 @@ fn cookies(owner: &Owner) -> String {
 fn encryption(sa: &Sa) -> Option<String> {
     match (&sa.encryption, &sa.aead) {
         (Some(encryption), _) => Some(cipher_name(encryption)),
-        (None, Some(aead)) => Some(aead.kernel_name.clone()),
+        (None, Some(aead)) => Some(aead_name(aead)),
         (None, None) => None,
     }
 }
 
 fn cipher_name(encryption: &Encryption) -> String {
-    match Cipher::from_kernel(&encryption.kernel_name) {
-        Some(cipher) if cipher.facts().variable_key => {
-            format!("{}-{}", cipher.facts().setkey, encryption.key.len() * 8)
-        }
-        Some(cipher) => cipher.facts().setkey.to_owned(),
-        None => encryption.kernel_name.clone(),
+    sized_name(Cipher::from_kernel(&encryption.kernel_name), &encryption.kernel_name, encryption.key.len())
+}
+
+fn aead_name(aead: &Aead) -> String {
+    let icv_bits = u16::try_from(aead.icv_bits).ok();
+    sized_name(Cipher::from_kernel_aead(&aead.kernel_name, icv_bits), &aead.kernel_name, aead.key.len())
+}
+
+/// `aes-gcm-16-256`: the key's length without its salt.
+fn sized_name(cipher: Option<Cipher>, kernel_name: &str, octets: usize) -> String {
+    let Some(facts) = cipher.map(Cipher::facts) else { return kernel_name.to_owned() };
+    if facts.variable_key {
+        format!("{}-{}", facts.setkey, octets.saturating_sub(facts.salt) * 8)
+    } else {
+        facts.setkey.to_owned()
     }
 }
 
 fn integrity_name(kernel_name: &str) -> String {
-    Hash::from_kernel_hmac(kernel_name)
-        .map_or_else(|| kernel_name.to_owned(), |hash| hash.facts().setkey_hmac.to_owned())
+    IntegrityAlgorithm::from_kernel(kernel_name)
+        .map_or_else(|| kernel_name.to_owned(), |algorithm| algorithm.facts().setkey.to_owned())
 }
 
 fn encapsulation(encapsulation: &Encapsulation) -> EncapsulationReport {

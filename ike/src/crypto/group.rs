@@ -9,7 +9,7 @@ use super::provider::CryptoError;
 /// The generator of every group.
 pub const GENERATOR: u8 = 2;
 
-/// The prime, big endian, as long as the group's public values.
+/// The prime, big endian, as long as the group's public values; empty for curves.
 pub const fn prime(group: Group) -> &'static [u8] {
     // The second number is the c of the formula above.
     match group {
@@ -21,10 +21,17 @@ pub const fn prime(group: Group) -> &'static [u8] {
         Group::Modp4096 => const { &compute::<512>(240_904) },
         Group::Modp6144 => const { &compute::<768>(929_484) },
         Group::Modp8192 => const { &compute::<1024>(4_743_158) },
+        Group::Ecp256
+        | Group::Ecp384
+        | Group::Ecp521
+        | Group::Brainpool224
+        | Group::Brainpool256
+        | Group::Brainpool384
+        | Group::Brainpool512 => &[],
     }
 }
 
-/// Octets of a fresh exponent: at least twice the group's strength (RFC 3526 §8), no more than that is worth.
+/// Octets of a fresh exponent, or of a curve's scalar: at least twice the group's strength (RFC 3526 §8), no more than that is worth.
 pub const fn exponent_octets(group: Group) -> usize {
     match group {
         Group::Modp768 | Group::Modp1024 | Group::Modp1536 | Group::Modp2048 => 32,
@@ -32,15 +39,21 @@ pub const fn exponent_octets(group: Group) -> usize {
         Group::Modp4096 => 48,
         Group::Modp6144 => 56,
         Group::Modp8192 => 64,
+        curve => curve.secret_octets(),
     }
 }
 
 /// Is `value` exactly as long as the prime and in 2..=p-2? Nothing else may be raised to a secret power (RFC 2412 §E,
-/// ATTACKS A-25).
+/// ATTACKS A-25). Of a curve only the length is looked at here; whether the point lies on it is for the library that
+/// has the curve, before any multiplication (RFC 5903 §2).
 ///
 /// # Errors
 /// [`CryptoError::PublicValue`] if not.
 pub fn check_public(group: Group, value: &[u8]) -> Result<(), CryptoError> {
+    if group.facts().is_curve {
+        let legal = value.len() == group.octets() && value.iter().any(|&octet| octet > 0);
+        return if legal { Ok(()) } else { Err(CryptoError::PublicValue { group, octets: value.len() }) };
+    }
     let prime = prime(group);
     let at_least_two = value.split_last().is_some_and(|(last, rest)| *last >= 2 || rest.iter().any(|&octet| octet > 0));
     // p is odd, so p - 1 differs from it in the last octet only.
@@ -156,7 +169,7 @@ mod tests {
 
     #[test]
     fn legal_public_values_are_two_to_p_minus_two() {
-        for group in Group::ALL {
+        for group in Group::ALL.into_iter().filter(|group| !group.facts().is_curve) {
             let prime = prime(group);
             let small = |value: u8| [vec![0; prime.len() - 1], vec![value]].concat();
             let near = |less: u8| [&prime[..prime.len() - 1], &[0xff - less]].concat();

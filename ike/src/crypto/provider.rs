@@ -95,17 +95,17 @@ impl From<RsaPublicKey> for PublicKey {
 /// A fresh Diffie-Hellman pair.
 #[derive(Debug)]
 pub struct DhPair {
-    /// The exponent.
+    /// The exponent, or a curve's scalar.
     pub secret: Secret,
-    /// g^x mod p, left-padded to the group's length.
+    /// g^x mod p, left-padded to the group's length; of a curve both coordinates of the point (RFC 5903 §7).
     pub public: Vec<u8>,
 }
 
 /// What a primitive refuses.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CryptoError {
-    /// A public value outside 2..=p-2 or of the wrong length.
-    #[error("Diffie-Hellman public value of {octets} octets is out of range for {group:?}")]
+    /// A public value outside 2..=p-2, a point not on the curve, or the wrong length.
+    #[error("Diffie-Hellman public value of {octets} octets is no legal one of {group:?}")]
     PublicValue {
         /// The group.
         group: Group,
@@ -134,11 +134,12 @@ pub trait Provider: Send + Sync {
     /// [`CryptoError::Library`] if the library fails.
     fn dh_generate(&self, group: Group) -> Result<DhPair, CryptoError>;
 
-    /// The shared secret, left-padded to the group's length (RFC 2409 §5: fixed-length values).
+    /// The shared secret, left-padded to the group's length (RFC 2409 §5: fixed-length values); of a curve the first
+    /// coordinate alone (RFC 5903 §9).
     ///
     /// # Errors
     /// [`CryptoError::PublicValue`] before any work, if `peer_public` is not exactly as long as the group's prime or not
-    /// in 2..=p-2 (RFC 2412 §E, ATTACKS A-25).
+    /// in 2..=p-2 (RFC 2412 §E, ATTACKS A-25), or no point of the curve but infinity.
     fn dh_agree(&self, group: Group, secret: &Secret, peer_public: &[u8]) -> Result<Secret, CryptoError>;
 
     /// The RSA public operation `input^e mod n`, exactly as long as the modulus: the encoded message of a signature.

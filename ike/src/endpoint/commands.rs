@@ -97,7 +97,7 @@ impl Endpoint {
         let mut peers: Vec<SocketAddr> = Vec::new();
         for holder in &holders {
             if let Holder::Child(id) = holder {
-                sas += 2;
+                sas += 2 * self.children.get(*id).map_or(0, |child| child.pairs().count());
                 self.purge_child(*id);
             }
         }

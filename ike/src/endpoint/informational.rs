@@ -269,7 +269,7 @@ impl Endpoint {
         let child = self.children.by_sa(&outbound).and_then(|child| self.children.get(child));
         let Some(child) = child.filter(|child| child.owner.identity == identity).map(|child| child.id) else { return };
         if let Some(child) = self.remove_child(child) {
-            for sa in [child.outbound, child.inbound] {
+            for sa in child.pairs().flat_map(|pair| [pair.outbound, pair.inbound]) {
                 self.cx.report(Level::Info, path.peer, Event::ChildPurged { sa });
             }
         }

@@ -248,6 +248,9 @@ impl Endpoint {
             mode,
             reqid,
             selector,
+            companions,
+            beside,
+            main: _,
             encapsulation,
             soft_in,
             hard_in,
@@ -263,6 +266,7 @@ impl Endpoint {
             mode,
             protocol: outbound.protocol,
             reqid,
+            companions,
         };
         let peer = owner.peer;
         let path = Path { local: owner.local, peer };
@@ -281,6 +285,7 @@ impl Endpoint {
             key,
             inbound,
             outbound,
+            beside,
             owner: owner.into(),
             made_under: None,
             role: Role::Initiator,

@@ -14,9 +14,9 @@ use super::Endpoint;
 use crate::children::{Child, Outbound, drop_member};
 use crate::context::Path;
 use crate::error::ExchangeError;
-use crate::event::{AdoptedChild, ChildId, ChildMove, Output, Owner, SaName, UdpEncapsulation};
+use crate::event::{AdoptedChild, ChildId, ChildMove, Output, Owner, SaName, SaPair, UdpEncapsulation};
 use crate::isakmp_sa::IsakmpSa;
-use crate::phase2::wish::{ChildKey, ChildWish, transport_selector};
+use crate::phase2::wish::{ChildKey, ChildWish, Layer, transport_selector};
 use crate::report::{Ends, Event, Level};
 use crate::retransmit::Fingerprint;
 use crate::timer::{Phase1Id, Timer};
@@ -120,26 +120,49 @@ impl Endpoint {
         let before = child.key;
         child.key = moved_key(&before, peer);
         self.move_policy(&before, &child.key);
-        if let Outbound::Held(sa) = &mut child.state {
-            sa.name = child.outbound;
-            sa.encapsulation = Some(encapsulation);
-            sa.selector = child.key.outbound;
-            sa.owner = Arc::clone(&child.owner);
+        if let Outbound::Held(sas) = &mut child.state {
+            for sa in sas {
+                (sa.name.dst, sa.beside) = (peer, sa.beside.map(|main| SaName { src: peer, ..main }));
+                sa.encapsulation = sa.encapsulation.map(|_| encapsulation);
+                sa.selector = child.key.outbound;
+                sa.owner = Arc::clone(&child.owner);
+            }
         }
         let now = self.cx.now.monotonic;
-        let moved = AdoptedChild {
+        let main = child.inbound;
+        let moved = |pair: SaPair, layer: Layer| AdoptedChild {
             owner: (*child.owner).clone(),
-            inbound: child.inbound,
-            outbound: child.outbound,
-            mode: child.key.mode,
-            reqid: child.key.reqid,
+            inbound: pair.inbound,
+            outbound: pair.outbound,
+            mode: layer.mode,
+            reqid: layer.reqid,
             selector: child.key.outbound,
+            companions: child.key.companions,
+            beside: Vec::new(),
+            main: (pair.inbound != main).then_some(main),
             encapsulation: Some(encapsulation),
             generated: false,
             soft_in: child.rekey_at.saturating_sub(now),
             hard_in: child.expires.saturating_sub(now),
         };
-        self.cx.emit(Output::MoveChild(Box::new(ChildMove { inbound, outbound, child: moved })));
+        // Each protocol is moved by itself: the kernel and the journal know it by itself.
+        let mut moves = Vec::new();
+        for pair in std::iter::once(SaPair { inbound, outbound }).chain(child.beside.iter().copied()) {
+            let Some(layer) = child.key.layers().into_iter().find(|layer| layer.protocol == pair.inbound.protocol)
+            else {
+                continue;
+            };
+            let (mut to_inbound, mut to_outbound) = (pair.inbound, pair.outbound);
+            (to_inbound.src, to_outbound.dst) = (peer, peer);
+            let after = moved(SaPair { inbound: to_inbound, outbound: to_outbound }, layer);
+            moves.push(ChildMove { inbound: pair.inbound, outbound: pair.outbound, child: after });
+        }
+        for pair in &mut child.beside {
+            (pair.inbound.src, pair.outbound.dst) = (peer, peer);
+        }
+        for moved in moves {
+            self.cx.emit(Output::MoveChild(Box::new(moved)));
+        }
         self.children.insert(child);
     }
 
@@ -180,7 +203,8 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&id).filter(|sa| sa.facts.traits.path_nat.peer) else { return Ok(()) };
         let (path, identity) = (sa.facts.path, &sa.facts.owner.identity);
         // What is asked for has no reqid yet, and policies made for each peer differ in nothing else.
-        let same_traffic = |other: &ChildKey| ChildKey { reqid: asked.reqid, ..*other } == *asked;
+        let same_traffic =
+            |other: &ChildKey| ChildKey { reqid: asked.reqid, companions: asked.companions, ..*other } == *asked;
         let mut children = self.children.by_peer(asked.peer).into_iter().filter_map(|child| self.children.get(child));
         let other = children.find(|child| {
             child.nat.peer

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::model::identity::Identity;
-use policy::model::sa::Spi;
+use policy::model::sa::{Protocol, Spi};
 
 use super::moves::is_of;
 use super::{Endpoint, Holder};
 use crate::children::{Child, Outbound};
 use crate::context::{JobOwner, Path};
 use crate::error::ExchangeError;
-use crate::event::{ChildId, JobId, Output, SaName};
+use crate::event::{ChildId, JobId, Output, SaName, SaPair};
 use crate::handshake::{Handshake, MOST_REFUSALS};
 use crate::informational::exchange::{delete_child, error_notify};
 use crate::isakmp_sa::MOST_QUICK_MODES;
 use crate::message::{Message, Role};
-use crate::phase2::exchange::{NewChild, QuickFacts};
+use crate::phase2::exchange::{NewChild, QuickFacts, protocol_id};
 use crate::phase2::quick::{Quick, State, Step};
 use crate::phase2::wish::{ChildKey, ChildWish};
 use crate::phase2::{quick_initiator, quick_responder};
@@ -227,7 +227,7 @@ impl Endpoint {
         let quick = self.sas.get_mut(&id).and_then(|sa| sa.quick.get_mut(&message_id));
         match (quick, inbound) {
             (Some(quick), inbound) => {
-                quick.inbound = inbound;
+                quick.inbound.extend(inbound);
                 self.drive_quick(id, message_id, Step::Spi(job, result), None);
             }
             // It came too late: nobody wants it any more.
@@ -339,15 +339,12 @@ impl Endpoint {
     /// Ends a quick mode that failed, telling the peer.
     pub(super) fn fail_quick(&mut self, id: Phase1Id, message_id: u32, error: &ExchangeError) {
         let Some(quick) = self.forget_quick(id, message_id) else { return };
-        let inbound = quick.inbound;
-        if let Some(inbound) = inbound {
-            self.cx.remove_sa(inbound);
-        }
+        quick.inbound.iter().for_each(|inbound| self.cx.remove_sa(*inbound));
         self.release_policies(&quick);
         if let Some(sa) = self.sas.get_mut(&id) {
             let path = sa.facts.path;
             sa.finish(message_id, quick.answered);
-            self.tell_quick_error(id, error, inbound.map(|inbound| inbound.spi));
+            self.tell_quick_error(id, error, quick.inbound.first().copied());
             self.quick_over(path, quick.wish, error);
         }
     }
@@ -355,9 +352,7 @@ impl Endpoint {
     /// Ends a quick mode whose ISAKMP SA goes, telling nobody.
     pub(super) fn drop_quick(&mut self, id: Phase1Id, message_id: u32, reason: &str) {
         let Some(quick) = self.forget_quick(id, message_id) else { return };
-        if let Some(inbound) = quick.inbound {
-            self.cx.remove_sa(inbound);
-        }
+        quick.inbound.iter().for_each(|inbound| self.cx.remove_sa(*inbound));
         self.release_policies(&quick);
         let Some(path) = self.sas.get(&id).map(|sa| sa.facts.path) else { return };
         self.quick_over(path, quick.wish, &ExchangeError::Local(reason.to_owned()));
@@ -370,10 +365,11 @@ impl Endpoint {
         }
     }
 
-    fn tell_quick_error(&mut self, id: Phase1Id, error: &ExchangeError, spi: Option<Spi>) {
+    fn tell_quick_error(&mut self, id: Phase1Id, error: &ExchangeError, inbound: Option<SaName>) {
         if let Some(kind) = error.notify() {
-            let spi = spi.map(|spi| spi.0.to_be_bytes().to_vec()).unwrap_or_default();
-            self.send_informational(id, error_notify(kind, ProtocolId::ESP, spi));
+            let protocol = inbound.map_or(ProtocolId::ESP, |inbound| protocol_id(inbound.protocol));
+            let spi = inbound.map(|inbound| inbound.spi.0.to_be_bytes().to_vec()).unwrap_or_default();
+            self.send_informational(id, error_notify(kind, protocol, spi));
         }
     }
 
@@ -392,7 +388,7 @@ impl Endpoint {
     pub(super) fn quick_refused(&mut self, id: Phase1Id, spi: &[u8], error: &ExchangeError) {
         let Some(sa) = self.sas.get(&id) else { return };
         let ours = |quick: &Quick| quick.wish.is_some() && quick.unanswered.is_some();
-        let named = |quick: &Quick| quick.inbound.is_some_and(|inbound| inbound.spi.0.to_be_bytes().as_slice() == spi);
+        let named = |quick: &Quick| quick.inbound.iter().any(|inbound| inbound.spi.0.to_be_bytes().as_slice() == spi);
         let mut waiting = sa.quick.iter().filter(|(_, quick)| ours(quick));
         // The notify names the SPI that we proposed, or (most peers) nothing that we could tell: then it must be the
         // only one under way.
@@ -409,6 +405,9 @@ impl Endpoint {
     /// Both sides have what they need: the child stands, its outbound SA follows when the peer can receive.
     fn quick_done(&mut self, id: Phase1Id, message_id: u32, new: NewChild, datagram: Option<Vec<u8>>) {
         let Some(quick) = self.forget_quick(id, message_id) else { return };
+        // SPIs of protocols that the peer did not take go back.
+        let used = |name: &SaName| *name == new.inbound || new.beside.iter().any(|pair| pair.inbound == *name);
+        quick.inbound.iter().filter(|name| !used(name)).for_each(|name| self.cx.remove_sa(*name));
         let Some(sa) = self.sas.get_mut(&id) else { return };
         let path = sa.facts.path;
         let (owner, peer_is_xfrmd) = (Arc::clone(&sa.facts.owner), sa.facts.traits.xfrmd);
@@ -434,12 +433,13 @@ impl Endpoint {
             key: new.key,
             inbound: new.inbound,
             outbound: new.outbound,
+            beside: new.beside,
             owner,
             made_under: Some(id),
             role: new.role,
-            encapsulation: new.outbound_sa.encapsulation,
+            encapsulation: new.outbound_sas.first().and_then(|sa| sa.encapsulation),
             nat,
-            state: Outbound::Held(new.outbound_sa),
+            state: Outbound::Held(new.outbound_sas),
             established: now,
             told: if new.role == Role::Responder { quick.told } else { now },
             rekey_at: now + new.soft,
@@ -465,26 +465,37 @@ impl Endpoint {
     }
 
     pub(super) fn install_outbound(&mut self, id: ChildId) {
-        let job = self.cx.job(JobOwner::Child(id));
         let Some(child) = self.children.get_mut(id) else { return };
-        if let Outbound::Held(sa) = std::mem::replace(&mut child.state, Outbound::Installing) {
-            self.cx.emit(Output::InstallSa { job, sa });
+        let Outbound::Held(sas) = &mut child.state else { return };
+        let sas = std::mem::take(sas);
+        child.state = Outbound::Installing(sas.len());
+        for sa in sas {
+            let job = self.cx.job(JobOwner::Child(id));
+            self.cx.emit(Output::InstallSa { job, sa: Box::new(sa) });
         }
     }
 
     pub(super) fn outbound_installed(&mut self, id: ChildId, result: Result<(), String>) {
         let Some(child) = self.children.get_mut(id) else { return };
-        let (peer, mode, inbound, outbound) = (child.owner.peer, child.key.mode, child.inbound, child.outbound);
+        let (peer, mode) = (child.owner.peer, child.key.mode);
         if let Err(why) = result {
             let reason = format!("the kernel refuses the outbound SA: {why}");
             self.last_errors.note(peer.ip(), self.cx.now.wall, &reason);
             self.cx.report(Level::Error, peer, Event::Phase2Failed { peer: peer.ip(), reason, timed_out: false });
             return self.delete_child(id);
         }
-        child.state = Outbound::Installed;
+        match &mut child.state {
+            Outbound::Installing(left) if *left > 1 => {
+                *left -= 1;
+                return;
+            }
+            state => *state = Outbound::Installed,
+        }
         let local = child.owner.local;
-        for (from, to, sa) in [(peer, local, inbound), (local, peer, outbound)] {
-            self.cx.report(Level::Info, peer, Event::ChildEstablished { from, to, mode, sa });
+        for pair in child.pairs() {
+            for (from, to, sa) in [(peer, local, pair.inbound), (local, peer, pair.outbound)] {
+                self.cx.report(Level::Info, peer, Event::ChildEstablished { from, to, mode, sa });
+            }
         }
         if let Some(policy_index) = self.children.get(id).and_then(|child| child.policy_index) {
             self.cx.emit(Output::ReleaseHeld { policy_index });
@@ -501,7 +512,7 @@ impl Endpoint {
         {
             self.cx.timers.cancel(timer);
         }
-        self.remove_from_kernel(child.inbound, child.outbound);
+        self.remove_from_kernel(&child);
         self.promote_replaced(&child.key);
         self.release_policy(&child.key);
         Some(child)
@@ -516,8 +527,10 @@ impl Endpoint {
             let ChildKey { local, peer, .. } = child.key;
             self.sa_with(local, peer, Some(&child.owner.identity))
         });
-        if let Some(sa) = parent {
-            self.send_informational(sa, delete_child(child.inbound.protocol, child.inbound.spi));
+        let Some(sa) = parent else { return };
+        // Nobody looks at a DELETE of IPComp: its SAs go with those they are inside of.
+        for SaPair { inbound, .. } in child.pairs().filter(|pair| pair.inbound.protocol != Protocol::Ipcomp) {
+            self.send_informational(sa, delete_child(inbound.protocol, inbound.spi));
         }
     }
 }

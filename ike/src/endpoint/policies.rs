@@ -65,7 +65,10 @@ impl Endpoint {
             return Err(ExchangeError::InvalidId(format!("{ours} overlaps with {theirs}, which another peer has")));
         }
         match self.generated.get(&asked.outbound) {
-            Some(entry) if same(entry) => Ok(Some(PolicyMatch { reqid: entry.key.reqid, outbound: asked.outbound })),
+            Some(entry) if same(entry) => {
+                let ChildKey { protocol, reqid, companions, outbound, .. } = entry.key;
+                Ok(Some(PolicyMatch { protocol, reqid, companions, outbound }))
+            }
             // The same peer comes from elsewhere, or in another mode: what it had is no longer reachable.
             Some(entry) => {
                 self.evict(entry.key);
@@ -112,7 +115,7 @@ impl Endpoint {
         }
         if let Some(entry) = self.generated.remove(&from.outbound) {
             self.generated.insert(to.outbound, Generated { key: *to, ..entry });
-            let ChildKey { local, peer, outbound, mode, protocol, reqid } = *to;
+            let ChildKey { local, peer, outbound, mode, protocol, reqid, .. } = *to;
             let policy = Box::new(GeneratedPolicy { outbound, mode, protocol, local, peer, unique: false });
             self.cx.emit(Output::MovePolicy { outbound: from.outbound, policy, reqid });
         }

@@ -8,6 +8,7 @@ use crate::crypto::hash::informational;
 use crate::error::ExchangeError;
 use crate::message::{Cookies, Message, message};
 use crate::payloads::Shape;
+use crate::phase2::exchange::protocol_id;
 use crate::protection::{Chain, Notice, Protection};
 use crate::wire::delete::DeletePayload;
 use crate::wire::message::encode_chain;
@@ -46,12 +47,8 @@ pub(crate) fn seal(
 
 /// DELETE of one of our inbound SAs.
 pub(crate) fn delete_child(protocol: Protocol, spi: Spi) -> (PayloadType, Vec<u8>) {
-    let protocol = match protocol {
-        Protocol::Esp => ProtocolId::ESP,
-        Protocol::Ah => ProtocolId::AH,
-        Protocol::Ipcomp => ProtocolId::IPCOMP,
-    };
-    let delete = DeletePayload { doi: DOI_IPSEC, protocol, spis: vec![spi.0.to_be_bytes().to_vec()] };
+    let delete =
+        DeletePayload { doi: DOI_IPSEC, protocol: protocol_id(protocol), spis: vec![spi.0.to_be_bytes().to_vec()] };
     (PayloadType::DELETE, delete.encode())
 }
 

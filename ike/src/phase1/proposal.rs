@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, Strength};
+use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
 use policy::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
 use policy::model::remote::{ExchangeMode, Remote};
@@ -42,7 +42,8 @@ fn is_negotiated(auth: AuthMethod) -> bool {
     auth.xauth().is_none()
 }
 
-/// Can the proposal be run by this build and with these means?
+/// Can the proposal be run by this build and with these means? What is broken stands here only if the configuration
+/// insists (`allow_weak`).
 fn usable(proposal: &Phase1Proposal, means: Means) -> bool {
     let facts = proposal.cipher.cipher.facts();
     is_negotiated(proposal.auth)
@@ -50,7 +51,6 @@ fn usable(proposal: &Phase1Proposal, means: Means) -> bool {
         && (means.key || !proposal.auth.is_psk())
         && facts.supported
         && facts.phase1.is_some()
-        && proposal.group.strength() != Strength::Broken
 }
 
 /// What an initiator offers: what it can run, in order; in aggressive mode only what has the group of the first, whose

@@ -10,13 +10,15 @@ use policy::model::sa::{Protocol, Spi};
 use policy::model::secret::Secret;
 
 use super::proposal::ChildSuite;
-use super::wish::ChildKey;
+use super::wish::{ChildKey, Layer};
 use crate::config::RemoteConfig;
 use crate::context::{Context, JobOwner, Path};
 use crate::crypto::keymat::keymat;
 use crate::crypto::provider::{CryptoError, DhPair};
 use crate::error::ExchangeError;
-use crate::event::{ChildId, JobId, Output, Owner, SaDirection, SaInstall, SaName, SpiRequest, UdpEncapsulation};
+use crate::event::{
+    ChildId, JobId, Output, Owner, SaDirection, SaInstall, SaName, SaPair, SpiRequest, UdpEncapsulation,
+};
 use crate::message::Role;
 use crate::nat::Framing;
 use crate::payloads::Shape;
@@ -72,22 +74,86 @@ pub(crate) struct QuickFacts<'a> {
 }
 
 impl QuickFacts<'_> {
-    /// Asks for the SPI of the inbound SA.
-    pub(crate) fn allocate_spi(&mut self, key: &ChildKey) -> JobId {
-        let ChildKey { local, peer, mode, protocol, reqid, .. } = *key;
-        self.cx.allocate_spi(self.owner, SpiRequest { protocol, mode, reqid, src: peer, dst: local })
+    /// Asks for the SPIs of the inbound SAs.
+    pub(crate) fn allocate_spis(&mut self, key: &ChildKey, layers: Vec<Layer>) -> Spis {
+        let ChildKey { local, peer, .. } = *key;
+        let mut ask = |layer: Layer| {
+            let Layer { protocol, mode, reqid, .. } = layer;
+            (self.cx.allocate_spi(self.owner, SpiRequest { protocol, mode, reqid, src: peer, dst: local }), protocol)
+        };
+        Spis { waiting: layers.into_iter().map(&mut ask).collect(), given: Vec::new() }
     }
 
-    /// Starts the installation of an SA.
-    pub(crate) fn install(&mut self, sa: SaInstall) -> JobId {
-        let job = self.cx.job(self.owner);
-        self.cx.emit(Output::InstallSa { job, sa: Box::new(sa) });
-        job
+    /// Starts the installation of SAs.
+    pub(crate) fn install(&mut self, sas: Vec<SaInstall>) -> Installation {
+        let mut install = |sa| {
+            let job = self.cx.job(self.owner);
+            self.cx.emit(Output::InstallSa { job, sa: Box::new(sa) });
+            job
+        };
+        Installation { waiting: sas.into_iter().map(&mut install).collect() }
     }
 
     /// A pair for PFS, if a group is agreed.
     pub(crate) fn pfs_pair(&self, group: Option<Group>) -> Result<Option<DhPair>, CryptoError> {
         group.map(|group| self.cx.provider.dh_generate(group)).transpose()
+    }
+}
+
+/// The number of a protocol in proposals, notifies and DELETEs (RFC 2407 §4.4.1).
+pub(crate) fn protocol_id(protocol: Protocol) -> ProtocolId {
+    match protocol {
+        Protocol::Esp => ProtocolId::ESP,
+        Protocol::Ah => ProtocolId::AH,
+        Protocol::Ipcomp => ProtocolId::IPCOMP,
+    }
+}
+
+/// SPIs of inbound SAs, by protocol; the kernel is asked for one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Spis {
+    waiting: Vec<(JobId, Protocol)>,
+    given: Vec<(Protocol, Spi)>,
+}
+
+impl Spis {
+    /// Is this the answer to one of the questions?
+    pub(crate) fn asked(&self, job: JobId) -> bool {
+        self.waiting.iter().any(|(asked, _)| *asked == job)
+    }
+
+    /// Takes an answer. Was it the last?
+    pub(crate) fn take(&mut self, job: JobId, result: Result<Spi, String>) -> Result<bool, ExchangeError> {
+        let spi = result.map_err(|why| ExchangeError::Local(format!("the kernel gives no SPI: {why}")))?;
+        if let Some(at) = self.waiting.iter().position(|(asked, _)| *asked == job) {
+            self.given.push((self.waiting.remove(at).1, spi));
+        }
+        Ok(self.waiting.is_empty())
+    }
+
+    /// The SPI of a protocol, 0 if there is none: no peer is ever told that.
+    pub(crate) fn of(&self, protocol: Protocol) -> Spi {
+        self.given.iter().find(|(of, _)| *of == protocol).map_or(Spi(0), |(_, spi)| *spi)
+    }
+}
+
+/// Inbound SAs that are being installed.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    waiting: Vec<JobId>,
+}
+
+impl Installation {
+    /// Is this the answer to one of the questions?
+    pub(crate) fn asked(&self, job: JobId) -> bool {
+        self.waiting.contains(&job)
+    }
+
+    /// Takes an answer. Was it the last?
+    pub(crate) fn take(&mut self, job: JobId, result: Result<(), String>) -> Result<bool, ExchangeError> {
+        result.map_err(|why| ExchangeError::Local(format!("the kernel refuses the inbound SA: {why}")))?;
+        self.waiting.retain(|asked| *asked != job);
+        Ok(self.waiting.is_empty())
     }
 }
 
@@ -106,15 +172,17 @@ pub(crate) fn legal_nonce(protected: &Protected) -> Result<Vec<u8>, ExchangeErro
     if (8..=256).contains(&nonce.len()) { Ok(nonce) } else { Err(ExchangeError::NonceLength(nonce.len())) }
 }
 
-/// A pair of SAs, agreed: the inbound one is being installed, the outbound one is ready.
+/// SAs, agreed: the inbound ones are being installed, the outbound ones are ready.
 #[derive(Debug)]
 pub(crate) struct NewChild {
     pub(crate) id: ChildId,
     pub(crate) key: ChildKey,
     pub(crate) inbound: SaName,
     pub(crate) outbound: SaName,
-    /// To install when the peer can receive.
-    pub(crate) outbound_sa: Box<SaInstall>,
+    /// Those of other protocols.
+    pub(crate) beside: Vec<SaPair>,
+    /// To install when the peer can receive, the main one first.
+    pub(crate) outbound_sas: Vec<SaInstall>,
     /// Our side in the quick mode.
     pub(crate) role: Role,
     /// Renew after this time.
@@ -159,62 +227,88 @@ fn encapsulation(
     Some(UdpEncapsulation { src_port, dst_port, original_address })
 }
 
-/// Makes the inbound SA and the child with its outbound SA; `original` is the peer's own idea of its address.
+/// Makes the inbound SAs and the child with its outbound SAs, one of each for every protocol agreed on. `original` is the peer's own idea of its address.
 pub(crate) fn make_child(
     facts: &QuickFacts<'_>,
     id: ChildId,
-    (key, suite): (ChildKey, ChildSuite),
-    (spi_in, spi_out): (Spi, Spi),
+    (key, suite): (ChildKey, &ChildSuite),
+    (inbound_spis, outbound_spis): (&Spis, &[(Protocol, Spi)]),
     seeds: &Seeds<'_>,
     (role, original): (Role, Option<IpAddr>),
-) -> (SaInstall, NewChild) {
-    let inbound = SaName { protocol: Protocol::Esp, spi: spi_in, src: key.peer, dst: key.local };
-    let outbound = SaName { protocol: Protocol::Esp, spi: spi_out, src: key.local, dst: key.peer };
+) -> (Vec<SaInstall>, NewChild) {
     let hard = suite.lifetime.time;
     let soft = soft_life(facts.cx, role, hard);
-    let half = |direction: SaDirection, name: SaName| {
-        let octets = suite.key_octets();
-        let protection = &facts.sa.protection;
-        let material = keymat(
-            protection.sealer.hash,
-            &protection.skeyid_d,
-            seeds.gqm,
-            ProtocolId::ESP,
-            name.spi,
-            seeds.ni,
-            seeds.nr,
-            octets,
-        );
-        let (cipher_key, integrity_key) = material.expose().split_at(suite.cipher.key_octets().min(octets));
-        SaInstall {
-            child: id,
-            direction,
-            name,
-            mode: suite.framing.mode,
-            reqid: key.reqid,
-            selector: match direction {
-                SaDirection::Outbound => key.outbound,
-                SaDirection::Inbound => key.outbound.reversed(),
-            },
-            cipher: suite.cipher,
-            cipher_key: Secret::new(cipher_key.to_vec()),
-            integrity: suite.integrity,
-            integrity_key: Secret::new(integrity_key.to_vec()),
-            icv_bits: suite.icv_bits(remote(facts)),
-            soft,
-            hard,
-            hard_octets: suite.lifetime.kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024)),
-            replay_window: REPLAY_WINDOW,
-            encapsulation: encapsulation(facts, suite.framing, direction, original),
-            owner: Arc::clone(&facts.sa.owner),
-            twin: if direction == SaDirection::Inbound { spi_out } else { spi_in },
+    let (mut inbound_sas, mut outbound_sas, mut pairs) = (Vec::new(), Vec::new(), Vec::<SaPair>::new());
+    for layer in key.layers() {
+        let protocol = layer.protocol;
+        let Some(protection) = suite.protection(protocol) else { continue };
+        let outbound_spi = outbound_spis.iter().find(|(of, _)| *of == protocol).map_or(Spi(0), |(_, spi)| *spi);
+        let inbound = SaName { protocol, spi: inbound_spis.of(protocol), src: key.peer, dst: key.local };
+        let outbound = SaName { protocol, spi: outbound_spi, src: key.local, dst: key.peer };
+        let beside = pairs.first().map(|main| main.inbound);
+        let half = |direction: SaDirection, name: SaName, twin: Spi| {
+            let octets = protection.key_octets();
+            let sa = &facts.sa.protection;
+            let number = protocol_id(protocol);
+            let material =
+                keymat(sa.sealer.hash, &sa.skeyid_d, seeds.gqm, number, name.spi, seeds.ni, seeds.nr, octets);
+            let (cipher_key, integrity_key) = material.expose().split_at(protection.cipher_octets().min(octets));
+            SaInstall {
+                child: id,
+                direction,
+                name,
+                mode: layer.mode,
+                reqid: layer.reqid,
+                selector: match direction {
+                    SaDirection::Outbound => key.outbound,
+                    SaDirection::Inbound => key.outbound.reversed(),
+                },
+                cipher: protection.cipher(),
+                cipher_key: Secret::new(cipher_key.to_vec()),
+                integrity: protection.integrity(),
+                integrity_key: Secret::new(integrity_key.to_vec()),
+                icv_bits: protection.icv_bits(remote(facts)),
+                esn: protection.esn(),
+                soft,
+                hard,
+                hard_octets: suite.lifetime.kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024)),
+                replay_window: REPLAY_WINDOW,
+                // What is inside of ESP has no UDP header of its own.
+                encapsulation: (protocol == key.protocol)
+                    .then(|| encapsulation(facts, suite.framing, direction, original))
+                    .flatten(),
+                owner: Arc::clone(&facts.sa.owner),
+                twin,
+                beside,
+            }
+        };
+        inbound_sas.push(half(SaDirection::Inbound, inbound, outbound.spi));
+        outbound_sas.push(half(SaDirection::Outbound, outbound, inbound.spi));
+        pairs.push(SaPair { inbound, outbound });
+    }
+    // The main protocol is agreed on or nothing is.
+    let main = pairs.first().copied().unwrap_or_else(|| {
+        let spi = Spi(0);
+        let protocol = key.protocol;
+        SaPair {
+            inbound: SaName { protocol, spi, src: key.peer, dst: key.local },
+            outbound: SaName { protocol, spi, src: key.local, dst: key.peer },
         }
+    });
+    let child = NewChild {
+        id,
+        key,
+        inbound: main.inbound,
+        outbound: main.outbound,
+        beside: pairs.split_off(pairs.len().min(1)),
+        outbound_sas,
+        role,
+        soft,
+        hard,
+        policy_index: None,
+        replaces: None,
     };
-    let inbound_sa = half(SaDirection::Inbound, inbound);
-    let outbound_sa = Box::new(half(SaDirection::Outbound, outbound));
-    let child =
-        NewChild { id, key, inbound, outbound, outbound_sa, role, soft, hard, policy_index: None, replaces: None };
-    (inbound_sa, child)
+    (inbound_sas, child)
 }
 
 fn remote<'a>(facts: &'a QuickFacts<'_>) -> &'a Remote {

@@ -8,4 +8,6 @@ pub(crate) mod quick_initiator;
 pub(crate) mod quick_responder;
 pub(crate) mod sainfo;
 pub(crate) mod selector;
+pub(crate) mod suite;
 pub(crate) mod wish;
+mod words;

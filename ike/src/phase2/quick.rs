@@ -66,8 +66,8 @@ pub(crate) struct Quick {
     pub(crate) unanswered: Option<Unanswered>,
     pub(crate) answered: Answered,
     pub(crate) refusals: u8,
-    /// The inbound SPI, or SA, that stands in the kernel for this exchange: taken out if the exchange fails.
-    pub(crate) inbound: Option<SaName>,
+    /// The inbound SPIs, or SAs, that stand in the kernel for this exchange: taken out if the exchange fails.
+    pub(crate) inbound: Vec<SaName>,
     /// What we wanted; `None` as responder.
     pub(crate) wish: Option<ChildWish>,
     /// As responder: the policy whose packets the kernel holds until this is done.
@@ -87,7 +87,7 @@ impl Quick {
             unanswered: None,
             answered: Answered::default(),
             refusals: 0,
-            inbound: None,
+            inbound: Vec::new(),
             wish,
             held: None,
             told: Duration::ZERO,

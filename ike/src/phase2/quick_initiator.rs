@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use policy::model::identity::Identity;
 use policy::model::lifetime::Lifetime;
-use policy::model::sa::Spi;
+use policy::model::sa::{Protocol, Spi};
 use policy::model::sainfo::Sainfo;
 
-use super::exchange::{HASH_SA, NewChild, QuickFacts, Seeds, both_or_none, legal_nonce, make_child};
-use super::proposal::{ChildSuite, check_answer, offer};
+use super::exchange::{
+    HASH_SA, Installation, NewChild, QuickFacts, Seeds, Spis, both_or_none, legal_nonce, make_child,
+};
+use super::proposal::{ChildSuite, check_answer, offer, passes_nat};
 use super::selector::to_ids;
 use super::wish::ChildWish;
 use crate::crypto::hash::{quick1, quick2, quick3};
@@ -41,7 +43,7 @@ pub(crate) enum QuickInitiator {
 #[derive(Debug)]
 pub(crate) struct AwaitSpi {
     wish: ChildWish,
-    job: JobId,
+    spis: Spis,
     sainfo: Sainfo,
 }
 
@@ -50,16 +52,16 @@ pub(crate) struct AwaitSpi {
 pub(crate) struct ExpectSa {
     wish: ChildWish,
     sainfo: Sainfo,
-    spi: Spi,
+    spis: Spis,
     ni: Vec<u8>,
     pair: Option<DhPair>,
     ids: (IdPayload, IdPayload),
 }
 
-/// Waits until the inbound SA is in place: only then the responder may learn that we are ready (IKEV1 QM-3).
+/// Waits until the inbound SAs are in place: only then the responder may learn that we are ready (IKEV1 QM-3).
 #[derive(Debug)]
 pub(crate) struct AwaitInbound {
-    job: JobId,
+    installation: Installation,
     child: Box<NewChild>,
     ni: Vec<u8>,
     nr: Vec<u8>,
@@ -71,8 +73,10 @@ pub(crate) struct AwaitInbound {
 /// [`ExchangeError::NoSainfo`] if nothing is configured for this traffic.
 pub(crate) fn begin(wish: ChildWish, facts: &mut QuickFacts<'_>) -> Result<QuickInitiator, ExchangeError> {
     let sainfo = facts.sainfo(wish.what.outbound).cloned().ok_or(ExchangeError::NoSainfo)?;
-    let job = facts.allocate_spi(&wish.what);
-    Ok(QuickInitiator::AwaitSpi(Box::new(AwaitSpi { wish, job, sainfo })))
+    let layers = wish.what.layers();
+    passes_nat(&layers, facts.framing(wish.what.mode))?;
+    let spis = facts.allocate_spis(&wish.what, layers);
+    Ok(QuickInitiator::AwaitSpi(Box::new(AwaitSpi { wish, spis, sainfo })))
 }
 
 impl QuickInitiator {
@@ -92,7 +96,7 @@ impl QuickInitiator {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<Self, NewChild> {
         match self {
-            Self::AwaitSpi(state) if state.job == job => state.spi(result, facts),
+            Self::AwaitSpi(state) if state.spis.asked(job) => state.spi(job, result, facts),
             other => Ok(Next::Wait(other)),
         }
     }
@@ -105,7 +109,7 @@ impl QuickInitiator {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<Self, NewChild> {
         match self {
-            Self::AwaitInbound(state) if state.job == job => (*state).installed(result, facts),
+            Self::AwaitInbound(state) if state.installation.asked(job) => state.installed(job, result, facts),
             other => Ok(Next::Wait(other)),
         }
     }
@@ -113,18 +117,21 @@ impl QuickInitiator {
 
 impl AwaitSpi {
     fn spi(
-        self: Box<Self>,
+        mut self: Box<Self>,
+        job: JobId,
         result: Result<Spi, String>,
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<QuickInitiator, NewChild> {
-        let spi = result.map_err(|why| ExchangeError::Local(format!("the kernel gives no SPI: {why}")))?;
-        let Self { wish, sainfo, .. } = *self;
+        if !self.spis.take(job, result)? {
+            return Ok(Next::Wait(QuickInitiator::AwaitSpi(self)));
+        }
+        let Self { wish, sainfo, spis } = *self;
         let ni = facts.cx.random(facts.sa.remote.remote.nonce_size);
         let pair = facts.pfs_pair(sainfo.pfs_group)?;
         let ids = to_ids(&wish.what.outbound);
         let framing = facts.framing(wish.what.mode);
-        let mut rest =
-            vec![(PayloadType::SA, offer(&sainfo, framing, spi)?.encode()), (PayloadType::NONCE, ni.clone())];
+        let offered = offer(&sainfo, framing, &wish.what.layers(), &spis)?;
+        let mut rest = vec![(PayloadType::SA, offered.encode()), (PayloadType::NONCE, ni.clone())];
         rest.extend(pair.iter().map(|pair| (PayloadType::KE, pair.public.clone())));
         rest.push((PayloadType::ID, ids.0.encode()));
         rest.push((PayloadType::ID, ids.1.encode()));
@@ -134,7 +141,7 @@ impl AwaitSpi {
         let datagram = protection.seal(ExchangeType::QUICK, facts.chain, rest, |rest| {
             quick1(protection.sealer.hash, &protection.skeyid_a, message_id, rest)
         })?;
-        let next = ExpectSa { wish, sainfo, spi, ni, pair, ids };
+        let next = ExpectSa { wish, sainfo, spis, ni, pair, ids };
         Ok(Next::Send(QuickInitiator::ExpectSa(Box::new(next)), datagram))
     }
 }
@@ -142,7 +149,8 @@ impl AwaitSpi {
 /// QM2, checked.
 struct Answer {
     suite: ChildSuite,
-    spi: Spi,
+    /// The responder's inbound SPIs.
+    spis: Vec<(Protocol, Spi)>,
     nr: Vec<u8>,
     ke: Option<Vec<u8>>,
     /// The responder's own idea of its address.
@@ -165,7 +173,7 @@ impl ExpectSa {
             Err(error) => return Err(Refused::stay(error, QuickInitiator::ExpectSa(self))),
         };
         // From here on the message is authentic: what is wrong with it ends the exchange.
-        let Answer { suite, spi: spi_out, nr, ke, original, last_block } = self.read(protected, facts)?;
+        let Answer { suite, spis, nr, ke, original, last_block } = self.read(protected, facts)?;
         let gqm = match (&self.pair, suite.group, ke) {
             (Some(pair), Some(group), Some(public)) => {
                 Some(facts.cx.provider.dh_agree(group, &pair.secret, &public)?)
@@ -176,18 +184,19 @@ impl ExpectSa {
         let id = facts.cx.child_id();
         let seeds = Seeds { ni: &self.ni, nr: &nr, gqm: gqm.as_ref() };
         let (inbound, mut child) =
-            make_child(facts, id, (self.wish.what, suite), (self.spi, spi_out), &seeds, (Role::Initiator, original));
+            make_child(facts, id, (self.wish.what, &suite), (&self.spis, &spis), &seeds, (Role::Initiator, original));
         child.policy_index = self.wish.policy_index;
         child.replaces = self.wish.replaces;
-        let job = facts.install(inbound);
-        let next = AwaitInbound { job, child: Box::new(child), ni: self.ni, nr };
+        let installation = facts.install(inbound);
+        let next = AwaitInbound { installation, child: Box::new(child), ni: self.ni, nr };
         Ok(Next::Wait(QuickInitiator::AwaitInbound(Box::new(next))))
     }
 
     fn read(&self, protected: Protected, facts: &mut QuickFacts<'_>) -> Result<Answer, ExchangeError> {
         let body = protected.sa.as_deref().ok_or(ExchangeError::MissingPayload(PayloadType::SA))?;
         let framing = facts.framing(self.wish.what.mode);
-        let (mut suite, spi) = check_answer(&SaPayload::decode(body)?, &self.sainfo, framing)?;
+        let layers = self.wish.what.layers();
+        let (mut suite, spis) = check_answer(&SaPayload::decode(body)?, &self.sainfo, framing, &layers)?;
         // The responder must echo the identities (IKEV1 ID-5); a responder to hosts may leave them out.
         if let Some(ids) = both_or_none(&protected)?
             && ids != self.ids
@@ -203,7 +212,7 @@ impl ExpectSa {
         }
         suite.lifetime = responder_lifetime(&protected, suite.lifetime, facts)?;
         let original = original_of(framing, Role::Responder, &protected.originals)?;
-        Ok(Answer { suite, spi, nr, ke: protected.ke, original, last_block: protected.last_block })
+        Ok(Answer { suite, spis, nr, ke: protected.ke, original, last_block: protected.last_block })
     }
 }
 
@@ -236,12 +245,16 @@ fn responder_lifetime(
 }
 
 impl AwaitInbound {
-    fn installed(self, result: Result<(), String>, facts: &mut QuickFacts<'_>) -> Stepped<QuickInitiator, NewChild> {
-        if let Err(why) = result {
-            let error = ExchangeError::Local(format!("the kernel refuses the inbound SA: {why}"));
-            return Err(error.into());
+    fn installed(
+        mut self: Box<Self>,
+        job: JobId,
+        result: Result<(), String>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<QuickInitiator, NewChild> {
+        if !self.installation.take(job, result)? {
+            return Ok(Next::Wait(QuickInitiator::AwaitInbound(self)));
         }
-        let Self { child, ni, nr, .. } = self;
+        let Self { child, ni, nr, .. } = *self;
         let protection = &facts.sa.protection;
         let message_id = facts.chain.message_id;
         let datagram = protection.seal(ExchangeType::QUICK, facts.chain, Vec::new(), |_| {

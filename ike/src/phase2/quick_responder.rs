@@ -3,17 +3,20 @@
 use std::net::IpAddr;
 
 use policy::model::remote::GeneratePolicy;
-use policy::model::sa::{Mode, Protocol, ReqId, Spi};
+use policy::model::sa::{Mode, ReqId, Spi};
 
-use super::exchange::{HASH_ONLY, HASH_SA, NewChild, QuickFacts, Seeds, both_or_none, legal_nonce, make_child};
-use super::proposal::{Choice, choose, offered_framing};
+use super::exchange::{
+    HASH_ONLY, HASH_SA, Installation, NewChild, QuickFacts, Seeds, Spis, both_or_none, legal_nonce, make_child,
+    protocol_id,
+};
+use super::proposal::{Choice, choose, main_protocol, offered_framing, offers, passes_nat};
 use super::sainfo::allowed;
 use super::selector::from_ids;
 use super::wish::{ChildKey, transport_selector};
 use crate::crypto::hash::{quick1, quick2, quick3};
 use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
-use crate::event::{GeneratedPolicy, JobId, Output, PolicyMatch, PolicyQuery};
+use crate::event::{Companions, GeneratedPolicy, JobId, Output, PolicyMatch, PolicyQuery};
 use crate::message::{Message, Role};
 use crate::nat::{Framing, as_seen_here, original_of};
 use crate::phase1::proposal::{duration, short};
@@ -22,7 +25,7 @@ use crate::step::{Next, Refused, Stepped};
 use crate::wire::attribute::Attribute;
 use crate::wire::identification::IdPayload;
 use crate::wire::notify::NotifyPayload;
-use crate::wire::number::{DOI_IPSEC, ExchangeType, NotifyType, PayloadType, ProtocolId, life_type, phase2_attr};
+use crate::wire::number::{DOI_IPSEC, ExchangeType, NotifyType, PayloadType, life_type, phase2_attr};
 use crate::wire::sa::SaPayload;
 
 /// Where a quick mode of the peer's stands.
@@ -73,16 +76,16 @@ pub(crate) struct AwaitGenerated {
 /// Waits for the SPI of the inbound SA.
 #[derive(Debug)]
 pub(crate) struct AwaitSpi {
-    job: JobId,
+    spis: Spis,
     request: Request,
     key: ChildKey,
     choice: Choice,
 }
 
-/// Waits until the inbound SA is in place: only then the initiator may use it (IKEV1 QM-3, openswan#60).
+/// Waits until the inbound SAs are in place: only then the initiator may use it (IKEV1 QM-3, openswan#60).
 #[derive(Debug)]
 pub(crate) struct AwaitInbound {
-    job: JobId,
+    installation: Installation,
     child: Box<NewChild>,
     answer: Vec<(PayloadType, Vec<u8>)>,
     ni: Vec<u8>,
@@ -130,11 +133,12 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result
         }
     };
     let job = facts.cx.job(facts.owner);
-    let protocol = Protocol::Esp;
-    let query = PolicyQuery { outbound, mode, protocol, local, peer };
+    let protocol = main_protocol(&offered)?;
+    let query = PolicyQuery { outbound, mode, protocol, offers: offers(&offered), local, peer };
     facts.cx.emit(Output::FindPolicy { job, query });
     let request = Request { offered, ni, ke: protected.ke, ids, framing, original };
-    let what = ChildKey { local, peer, outbound, mode, protocol, reqid: ReqId(0) };
+    let companions = Companions::NONE;
+    let what = ChildKey { local, peer, outbound, mode, protocol, reqid: ReqId(0), companions };
     Ok(QuickResponder::AwaitPolicy(Box::new(AwaitPolicy { job, request, what })))
 }
 
@@ -204,7 +208,7 @@ impl QuickResponder {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<Self, NewChild> {
         match self {
-            Self::AwaitSpi(state) if state.job == job => state.spi(result, facts),
+            Self::AwaitSpi(state) if state.spis.asked(job) => state.spi(job, result, facts),
             other => Ok(Next::Wait(other)),
         }
     }
@@ -217,7 +221,7 @@ impl QuickResponder {
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<Self, NewChild> {
         match self {
-            Self::AwaitInbound(state) if state.job == job => (*state).installed(result, facts),
+            Self::AwaitInbound(state) if state.installation.asked(job) => state.installed(job, result, facts),
             other => Ok(Next::Wait(other)),
         }
     }
@@ -239,18 +243,26 @@ impl AwaitPolicy {
             }
             (sainfo, false) => sainfo?,
         };
-        let choice = choose(&request.offered, &sainfo, request.framing, remote.proposal_check)?;
+        let key = match &policy {
+            Some(PolicyMatch { protocol, reqid, companions, .. }) => {
+                ChildKey { protocol: *protocol, reqid: *reqid, companions: *companions, ..what }
+            }
+            None => what,
+        };
+        let layers = key.layers();
+        passes_nat(&layers, request.framing)?;
+        let choice = choose(&request.offered, &sainfo, request.framing, &layers, remote.proposal_check)?;
         match (choice.suite.group, &request.ke) {
             (Some(_), None) => return Err(ExchangeError::MissingPayload(PayloadType::KE).into()),
             (None, Some(_)) => return Err(ExchangeError::UnexpectedPayload(PayloadType::KE).into()),
             _ => {}
         }
-        let Some(policy) = policy else {
+        if generate {
             let job = generate_policy(&what, facts);
             let next = AwaitGenerated { job, request, what, choice };
             return Ok(Next::Wait(QuickResponder::AwaitGenerated(Box::new(next))));
-        };
-        Ok(ask_spi(request, ChildKey { reqid: policy.reqid, ..what }, choice, facts))
+        }
+        Ok(ask_spi(request, key, choice, facts))
     }
 }
 
@@ -271,18 +283,22 @@ fn ask_spi(
     choice: Choice,
     facts: &mut QuickFacts<'_>,
 ) -> Next<QuickResponder, NewChild> {
-    let job = facts.allocate_spi(&key);
-    Next::Wait(QuickResponder::AwaitSpi(Box::new(AwaitSpi { job, request, key, choice })))
+    let agreed = key.layers().into_iter().filter(|layer| choice.suite.protection(layer.protocol).is_some());
+    let spis = facts.allocate_spis(&key, agreed.collect());
+    Next::Wait(QuickResponder::AwaitSpi(Box::new(AwaitSpi { spis, request, key, choice })))
 }
 
 impl AwaitSpi {
     fn spi(
-        self: Box<Self>,
+        mut self: Box<Self>,
+        job: JobId,
         result: Result<Spi, String>,
         facts: &mut QuickFacts<'_>,
     ) -> Stepped<QuickResponder, NewChild> {
-        let spi = result.map_err(|why| ExchangeError::Local(format!("the kernel gives no SPI: {why}")))?;
-        let Self { request: Request { ni, ke, ids, original, .. }, key, choice, .. } = *self;
+        if !self.spis.take(job, result)? {
+            return Ok(Next::Wait(QuickResponder::AwaitSpi(self)));
+        }
+        let Self { spis, request: Request { ni, ke, ids, original, .. }, key, choice } = *self;
         let pair = facts.pfs_pair(choice.suite.group)?;
         let gqm = match (&pair, choice.suite.group, ke) {
             (Some(pair), Some(group), Some(public)) => {
@@ -294,10 +310,10 @@ impl AwaitSpi {
         let id = facts.cx.child_id();
         let seeds = Seeds { ni: &ni, nr: &nr, gqm: gqm.as_ref() };
         let (inbound, child) =
-            make_child(facts, id, (key, choice.suite), (spi, choice.spi), &seeds, (Role::Responder, original));
-        let answer = answer(&choice, spi, &nr, pair, ids, facts);
-        let job = facts.install(inbound);
-        let next = AwaitInbound { job, child: Box::new(child), answer, ni, nr };
+            make_child(facts, id, (key, &choice.suite), (&spis, &choice.spis()), &seeds, (Role::Responder, original));
+        let answer = answer(&choice, (&key, &spis), &nr, pair, ids, facts);
+        let installation = facts.install(inbound);
+        let next = AwaitInbound { installation, child: Box::new(child), answer, ni, nr };
         Ok(Next::Wait(QuickResponder::AwaitInbound(Box::new(next))))
     }
 }
@@ -305,13 +321,13 @@ impl AwaitSpi {
 /// The payloads of QM2 behind HASH(2).
 fn answer(
     choice: &Choice,
-    spi: Spi,
+    (key, spis): (&ChildKey, &Spis),
     nr: &[u8],
     pair: Option<DhPair>,
     ids: Option<(IdPayload, IdPayload)>,
     facts: &mut QuickFacts<'_>,
 ) -> Vec<(PayloadType, Vec<u8>)> {
-    let mut payloads = vec![(PayloadType::SA, choice.answer(spi).encode()), (PayloadType::NONCE, nr.to_vec())];
+    let mut payloads = vec![(PayloadType::SA, choice.answer(spis).encode()), (PayloadType::NONCE, nr.to_vec())];
     payloads.extend(pair.map(|pair| (PayloadType::KE, pair.public)));
     if let Some((first, second)) = ids {
         payloads.push((PayloadType::ID, first.encode()));
@@ -326,9 +342,9 @@ fn answer(
         ];
         let notify = NotifyPayload {
             doi: DOI_IPSEC,
-            protocol: ProtocolId::ESP,
+            protocol: protocol_id(key.protocol),
             kind: NotifyType::RESPONDER_LIFETIME,
-            spi: spi.0.to_be_bytes().to_vec(),
+            spi: spis.of(key.protocol).0.to_be_bytes().to_vec(),
             data: Attribute::encode_list(&attributes),
         };
         payloads.push((PayloadType::NOTIFY, notify.encode()));
@@ -337,12 +353,16 @@ fn answer(
 }
 
 impl AwaitInbound {
-    fn installed(self, result: Result<(), String>, facts: &mut QuickFacts<'_>) -> Stepped<QuickResponder, NewChild> {
-        if let Err(why) = result {
-            let error = ExchangeError::Local(format!("the kernel refuses the inbound SA: {why}"));
-            return Err(error.into());
+    fn installed(
+        mut self: Box<Self>,
+        job: JobId,
+        result: Result<(), String>,
+        facts: &mut QuickFacts<'_>,
+    ) -> Stepped<QuickResponder, NewChild> {
+        if !self.installation.take(job, result)? {
+            return Ok(Next::Wait(QuickResponder::AwaitInbound(self)));
         }
-        let Self { child, answer, ni, nr, .. } = self;
+        let Self { child, answer, ni, nr, .. } = *self;
         let protection = &facts.sa.protection;
         let message_id = facts.chain.message_id;
         let datagram = protection.seal(ExchangeType::QUICK, facts.chain, answer, |rest| {

@@ -95,6 +95,7 @@ fn same_packets(id: &Identity, net: IpNet) -> bool {
 mod tests {
     use policy::model::identity::{ConfiguredId, IdentityKind, PeersIdentifier};
     use policy::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
+    use policy::model::sainfo::Esn;
     use policy::model::selector::UpperProtocol;
 
     use super::*;
@@ -109,6 +110,8 @@ mod tests {
             ciphers: Vec::new(),
             integrity: Vec::new(),
             remote_id: 0,
+            esn: Esn::Off,
+            allow_weak: false,
         }
     }
 

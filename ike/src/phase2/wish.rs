@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use policy::model::sa::{Mode, Protocol, ReqId};
 use policy::model::selector::Selector;
 
-use crate::event::{Acquire, ChildId};
+use crate::event::{Acquire, ChildId, Companion, Companions};
 
 /// What to negotiate, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +27,38 @@ pub(crate) struct ChildKey {
     pub(crate) peer: IpAddr,
     /// Traffic, as we send it.
     pub(crate) outbound: Selector,
-    /// Mode.
+    /// Tunnel if one of the protocols makes one.
     pub(crate) mode: Mode,
-    /// Protocol.
+    /// Main protocol.
     pub(crate) protocol: Protocol,
     /// The kernel's tie to the policy.
     pub(crate) reqid: ReqId,
+    /// What goes with the main protocol.
+    pub(crate) companions: Companions,
+}
+
+/// One protocol of a child, as the policy wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    pub(crate) protocol: Protocol,
+    pub(crate) mode: Mode,
+    pub(crate) reqid: ReqId,
+    pub(crate) optional: bool,
+}
+
+impl ChildKey {
+    /// The protocols that are wanted, the main one first.
+    pub(crate) fn layers(&self) -> Vec<Layer> {
+        let Companions { main_in_transport, ah, ipcomp } = self.companions;
+        let mode = if main_in_transport { Mode::Transport } else { self.mode };
+        let main = Layer { protocol: self.protocol, mode, reqid: self.reqid, optional: false };
+        let beside =
+            [(Protocol::Ah, ah), (Protocol::Ipcomp, ipcomp)].into_iter().filter_map(|(protocol, companion)| {
+                let Companion { mode, reqid, optional } = companion?;
+                Some(Layer { protocol, mode, reqid, optional })
+            });
+        std::iter::once(main).chain(beside).collect()
+    }
 }
 
 impl ChildWish {
@@ -45,9 +71,10 @@ impl ChildWish {
             Mode::Tunnel => acquire.policy,
             Mode::Transport => transport_selector(acquire.local, acquire.peer, acquire.policy),
         };
-        let Acquire { local, peer, protocol, mode, reqid, .. } = *acquire;
+        let Acquire { local, peer, protocol, mode, reqid, companions, .. } = *acquire;
         let policy_index = Some(acquire.policy_index).filter(|index| *index != 0);
-        Self { what: ChildKey { local, peer, outbound, mode, protocol, reqid }, policy_index, replaces: None }
+        let what = ChildKey { local, peer, outbound, mode, protocol, reqid, companions };
+        Self { what, policy_index, replaces: None }
     }
 }
 

@@ -361,6 +361,12 @@ pub mod encapsulation {
     pub const UDP_TRANSPORT_DRAFT: u16 = 61444;
 }
 
+/// Values of the extended sequence number attribute (RFC 4304 §2).
+pub mod extended_sequence {
+    /// 64-bit sequence numbers.
+    pub const BITS_64: u16 = 1;
+}
+
 /// Phase 1 attribute types (RFC 2409 appendix A).
 pub mod phase1_attr {
     /// Encryption algorithm.

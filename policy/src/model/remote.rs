@@ -212,6 +212,8 @@ pub struct Remote {
     pub xauth_login: Option<String>,
     /// Truncate HMAC-SHA2-256 to 96 bits in ESP, for peers that do (racoon on Linux).
     pub sha256_96: bool,
+    /// `allow_weak`, an extension: broken algorithms that the block names are negotiated.
+    pub allow_weak: bool,
 }
 
 impl Default for Remote {
@@ -249,6 +251,7 @@ impl Default for Remote {
             scripts: Vec::new(),
             xauth_login: None,
             sha256_96: false,
+            allow_weak: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Phase 2 parameters (racoon.conf: `sainfo`).
 
-use super::algorithm::{Group, Hash, SizedCipher};
+use super::algorithm::{Group, Integrity, SizedCipher};
 use super::identity::{Identity, PeersIdentifier};
 use super::lifetime::Lifetime;
 use super::selector::UpperProtocol;
@@ -38,8 +38,25 @@ pub struct Sainfo {
     pub lifetime: Lifetime,
     /// Ciphers in order of preference, each with one key length.
     pub ciphers: Vec<SizedCipher>,
-    /// Integrity algorithms in order of preference; `None` in the list is `non_auth`.
-    pub integrity: Vec<Option<Hash>>,
+    /// Integrity algorithms in order of preference; `None` in the list is `non_auth`. Ciphers that protect integrity
+    /// themselves go without.
+    pub integrity: Vec<Option<Integrity>>,
     /// `remoteid`: must equal the remote's `ph1id`; 0 none.
     pub remote_id: u32,
+    /// `esn`, an extension: extended sequence numbers.
+    pub esn: Esn,
+    /// `allow_weak`, an extension: broken algorithms that the block names are negotiated.
+    pub allow_weak: bool,
+}
+
+/// Extended sequence numbers (RFC 4304): both sides count with 64 bits, or none does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Esn {
+    /// Neither offered nor accepted.
+    #[default]
+    Off,
+    /// Nothing else is offered or accepted.
+    On,
+    /// Offered first and accepted, with plain sequence numbers as second choice.
+    Prefer,
 }

@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::model::addr::AddrPort;
-use crate::model::algorithm::{Hash, SizedCipher};
+use crate::model::algorithm::{Integrity, SizedCipher};
 use crate::model::daemon::{DaemonConfig, Listen, LogLevel};
 use crate::model::identity::{ConfiguredId, Identity, MyIdentifier, PeersIdentifier};
 use crate::model::lifetime::Lifetime;
@@ -13,7 +13,7 @@ use crate::model::proposal::{Phase1Proposal, ProposalCheck};
 use crate::model::remote::{
     CrlStrictness, ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
 };
-use crate::model::sainfo::{Sainfo, SainfoId};
+use crate::model::sainfo::{Esn, Sainfo, SainfoId};
 
 /// Prints a configuration as a racoon.conf.
 #[derive(Clone, Copy, Debug)]
@@ -216,6 +216,9 @@ fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
     writeln!(f, "\tdpd_retry {};", remote.dpd.retry.as_secs())?;
     writeln!(f, "\tdpd_maxfail {};", remote.dpd.max_failures)?;
     writeln!(f, "\tgenerate_policy {};", generate_policy(remote.generate_policy))?;
+    if remote.allow_weak {
+        writeln!(f, "\tallow_weak on;")?;
+    }
     if let Some(user) = &remote.xauth_login {
         writeln!(f, "\txauth_login \"{user}\";")?;
     }
@@ -357,13 +360,23 @@ fn sainfo(f: &mut Formatter<'_>, sainfo: &Sainfo) -> fmt::Result {
     let ciphers: Vec<String> = sainfo.ciphers.iter().map(|entry| cipher(*entry)).collect();
     writeln!(f, "\tencryption_algorithm {};", ciphers.join(", "))?;
     let integrity: Vec<&str> = sainfo.integrity.iter().map(|entry| integrity_name(*entry)).collect();
-    writeln!(f, "\tauthentication_algorithm {};", integrity.join(", "))?;
+    if !integrity.is_empty() {
+        writeln!(f, "\tauthentication_algorithm {};", integrity.join(", "))?;
+    }
     if sainfo.remote_id != 0 {
         writeln!(f, "\tremoteid {};", sainfo.remote_id)?;
+    }
+    match sainfo.esn {
+        Esn::Off => {}
+        Esn::On => writeln!(f, "\tesn on;")?,
+        Esn::Prefer => writeln!(f, "\tesn prefer;")?,
+    }
+    if sainfo.allow_weak {
+        writeln!(f, "\tallow_weak on;")?;
     }
     writeln!(f, "}}")
 }
 
-fn integrity_name(integrity: Option<Hash>) -> &'static str {
-    integrity.map_or("non_auth", |hash| hash.facts().racoon_hmac)
+fn integrity_name(integrity: Option<Integrity>) -> &'static str {
+    integrity.map_or("non_auth", |integrity| integrity.facts().racoon)
 }

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cli::provider::OpensslProvider;
 use ike::config::{Config, RemoteConfig, RemoteId};
 use ike::endpoint::Endpoint;
-use ike::event::{Acquire, Input, Now, Output, SaDirection};
+use ike::event::{Acquire, Companions, Input, Now, Output, SaDirection};
 use ike::report::{Event, Level};
-use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
+use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, Integrity, SizedCipher};
 use policy::model::identity::{Identity as PeerIdentity, MyIdentifier};
 use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
 use policy::model::remote::{Rekey, Remote, Timers};
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
-use policy::model::sainfo::{Sainfo, SainfoId};
+use policy::model::sainfo::{Esn, Sainfo, SainfoId};
 use policy::model::selector::Selector;
 
 use super::credential::{Identity, trust};
@@ -82,8 +82,10 @@ fn config(identity: &Identity, plan: &Plan) -> Config {
         pfs_group: plan.pfs.then_some(Group::Modp2048),
         lifetime: day,
         ciphers: vec![aes],
-        integrity: vec![Some(Hash::Sha256)],
+        integrity: vec![Some(Integrity::Hmac(Hash::Sha256))],
         remote_id: 0,
+        esn: Esn::Off,
+        allow_weak: false,
     };
     Config { timers: Timers::default(), remotes: vec![Arc::new(remote)], sainfos: vec![sainfo], ..Config::default() }
 }
@@ -147,7 +149,17 @@ impl Initiators {
         self.sockets.push((local, socket));
         let flow = Selector::hosts(local, peer);
         let (protocol, mode, reqid) = (Protocol::Esp, Mode::Transport, ReqId(0));
-        let acquire = Acquire { flow, policy: flow, policy_index: 0, local, peer, protocol, mode, reqid };
+        let acquire = Acquire {
+            flow,
+            policy: flow,
+            policy_index: 0,
+            local,
+            peer,
+            protocol,
+            mode,
+            reqid,
+            companions: Companions::NONE,
+        };
         self.inputs.push_back(Input::Acquire(acquire));
         self.work()
     }

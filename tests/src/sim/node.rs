@@ -8,12 +8,12 @@ use ike::config::{Config, Credential, KeyHandle, RemoteConfig, RemoteId};
 use ike::crypto::provider::RsaPublicKey;
 use ike::endpoint::Endpoint;
 use ike::event::{CertificateId, PeerCertificate};
-use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher};
+use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, Integrity, SizedCipher};
 use policy::model::identity::{Identity, IdentityKind, PeersIdentifier};
 use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
 use policy::model::remote::{Dpd, IkeFrag, NatTraversal, Remote, Timers};
-use policy::model::sainfo::{Sainfo, SainfoId};
+use policy::model::sainfo::{Esn, Sainfo, SainfoId};
 
 use super::kernel::Kernel;
 use super::provider::{ToyProvider, toy_key};
@@ -167,8 +167,10 @@ pub fn config(name: u8, settings: &Settings) -> Config {
             pfs_group: settings.pfs,
             lifetime: Lifetime { time: settings.phase2_life, kilobytes: None },
             ciphers: vec![SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) }],
-            integrity: vec![Some(Hash::Sha256)],
+            integrity: vec![Some(Integrity::Hmac(Hash::Sha256))],
             remote_id: 0,
+            esn: Esn::Off,
+            allow_weak: false,
         }],
         psks: policy::psk::parse("psk.txt", PSK_FILE).table,
         ..Config::default()

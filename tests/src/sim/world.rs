@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::endpoint::status::Sizes;
-use ike::event::{Acquire, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection, SaInstall, SaName};
+use ike::event::{
+    Acquire, Companions, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection, SaInstall, SaName,
+};
 use ike::report::Report;
 use policy::model::identity::Identity;
 use policy::model::sa::{Mode, Protocol, ReqId};
@@ -191,7 +193,12 @@ impl World {
                     true => self.nodes[node].kernel.generated.contains(&query.outbound),
                     false => query.outbound == wanted && query.mode == Mode::Transport,
                 };
-                let policy = there.then_some(PolicyMatch { reqid: ReqId(0), outbound: query.outbound });
+                let policy = there.then_some(PolicyMatch {
+                    protocol: Protocol::Esp,
+                    reqid: ReqId(0),
+                    companions: Companions::NONE,
+                    outbound: query.outbound,
+                });
                 self.at(node, soon, Input::PolicyFound { job, policy });
             }
             Output::InstallPolicy { job, policy } => {
@@ -320,6 +327,7 @@ impl World {
             protocol: Protocol::Esp,
             mode: Mode::Transport,
             reqid: ReqId(0),
+            companions: Companions::NONE,
         };
         self.happen(node, Input::Acquire(acquire));
     }

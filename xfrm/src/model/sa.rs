@@ -13,6 +13,9 @@ use super::mark::Mark;
 /// Replay window of SAs we make: what a busy path reorders, and twice what the old 32-bit field holds.
 pub const DEFAULT_REPLAY_WINDOW: u32 = 64;
 
+/// `XFRM_STATE_ESN`: extended sequence numbers (RFC 4304); the replay window is then always a bitmap.
+pub const STATE_ESN: u8 = 128;
+
 /// Names an SA. The kernel's own key is destination, SPI and protocol (with the mark); the source is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SaName {

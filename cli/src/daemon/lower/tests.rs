@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ike::event::{ChildId, Owner, UdpEncapsulation};
-use policy::model::algorithm::{Cipher, Hash, SizedCipher};
+use policy::model::algorithm::{Cipher, Hash, Integrity, SizedCipher};
 use policy::model::identity::Identity;
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::selector::Selector;
@@ -30,11 +30,13 @@ fn install(direction: SaDirection) -> SaInstall {
         mode: Mode::Transport,
         reqid: ReqId(0),
         selector: Selector::hosts(src, dst),
-        cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) },
+        cipher: Some(SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) }),
         cipher_key: Secret::new(vec![1; 32]),
-        integrity: Some(Hash::Sha256),
+        integrity: Some(Integrity::Hmac(Hash::Sha256)),
         integrity_key: Secret::new(vec![2; 32]),
         icv_bits: 128,
+        esn: false,
+        beside: None,
         soft: Duration::from_secs(80),
         hard: Duration::from_secs(100),
         hard_octets: Some(1000),

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use policy::model::sa::{Protocol, Spi};
+use ike::event::{Companion, Offers};
+use policy::model::sa::{Protocol, ReqId, Spi};
 use policy::model::selector::{Selector, UpperProtocol};
-use xfrm::model::template::Need;
+use xfrm::model::template::{Need, Template};
 
 use super::*;
 
@@ -36,9 +37,14 @@ fn transport(outbound: Selector) -> PolicyQuery {
         outbound,
         mode: Mode::Transport,
         protocol: Protocol::Esp,
+        offers: Offers::default().with(&[Protocol::Esp]),
         local: ip("10.0.0.1"),
         peer: ip("10.0.0.2"),
     }
+}
+
+fn esp_match(outbound: Selector) -> PolicyMatch {
+    PolicyMatch { protocol: Protocol::Esp, reqid: ReqId(0), companions: Companions::NONE, outbound }
 }
 
 fn hosts() -> Selector {
@@ -53,7 +59,7 @@ fn keylimes_subnet_policy_covers_a_pair_of_hosts() {
         policy(9, wide, Direction::Out, vec![template(Mode::Transport, None, 0)]),
         policy(8, wide.reversed(), Direction::In, vec![template(Mode::Transport, None, 0)]),
     ]);
-    assert_eq!(mirror.find(&transport(hosts())), Some(PolicyMatch { reqid: ReqId(0), outbound: wide }));
+    assert_eq!(mirror.find(&transport(hosts())), Some(esp_match(wide)));
     // The other way round only the inbound policy would fit, and that is no answer.
     assert_eq!(mirror.find(&transport(selector("10.0.0.2/32", "10.9.9.9/32"))), None);
 }
@@ -106,7 +112,7 @@ fn tunnel_ends_must_be_those_of_the_isakmp_sa() {
     assert_eq!(mirror.find(&query).unwrap().reqid, ReqId(7));
     assert_eq!(mirror.find(&PolicyQuery { peer: ip("10.0.0.3"), ..query }), None);
     assert_eq!(mirror.find(&PolicyQuery { mode: Mode::Transport, ..query }), None);
-    assert_eq!(mirror.find(&PolicyQuery { protocol: Protocol::Ah, ..query }), None);
+    assert_eq!(mirror.find(&PolicyQuery { offers: Offers::default().with(&[Protocol::Ah]), ..query }), None);
 }
 
 #[test]
@@ -127,4 +133,48 @@ fn bypass_socket_and_narrower_policies_want_nothing() {
     let tcp = Selector { protocol: UpperProtocol::TCP, dst_port: 22, ..hosts() };
     assert_eq!(mirror.find(&transport(tcp)).unwrap().reqid, ReqId(4));
     assert_eq!(mirror.len_ipsec(), 1);
+}
+
+#[test]
+fn a_bundle_must_be_offered_whole() {
+    let mut mirror = Mirror::default();
+    let esp = template(Mode::Transport, None, 1);
+    let ah = Template { protocol: Protocol::Ah, reqid: ReqId(2), ..esp };
+    mirror.replace(vec![policy(9, hosts(), Direction::Out, vec![esp, ah])]);
+    assert_eq!(mirror.find(&transport(hosts())), None, "ESP alone is not what the policy wants");
+    let both = Offers::default().with(&[Protocol::Esp]).with(&[Protocol::Ah, Protocol::Esp]);
+    let found = mirror.find(&PolicyQuery { offers: both, ..transport(hosts()) }).unwrap();
+    let companion = Companion { mode: Mode::Transport, reqid: ReqId(2), optional: false };
+    assert_eq!((found.protocol, found.reqid), (Protocol::Esp, ReqId(1)));
+    assert_eq!(found.companions, Companions { ah: Some(companion), ..Companions::NONE });
+}
+
+#[test]
+fn optional_compression_may_be_left_out_but_not_a_tunnel() {
+    let mut mirror = Mirror::default();
+    let esp = template(Mode::Transport, None, 0);
+    let optional = Template { protocol: Protocol::Ipcomp, need: Need::Optional, ..esp };
+    mirror.replace(vec![policy(9, hosts(), Direction::Out, vec![optional, esp])]);
+    assert!(mirror.find(&transport(hosts())).is_some());
+    let subnets = selector("10.1.0.0/24", "10.2.0.0/24");
+    let ends = Some((ip("10.0.0.1"), ip("10.0.0.2")));
+    let tunnel = Template { mode: Mode::Tunnel, endpoints: ends, ..optional };
+    mirror.replace(vec![policy(9, subnets, Direction::Out, vec![tunnel, esp])]);
+    let query = PolicyQuery { mode: Mode::Tunnel, ..transport(subnets) };
+    assert_eq!(mirror.find(&query), None, "without its tunnel ESP would be for other packets");
+    let offers = query.offers.with(&[Protocol::Esp, Protocol::Ipcomp]);
+    let found = mirror.find(&PolicyQuery { offers, ..query }).unwrap();
+    assert!(found.companions.main_in_transport);
+    assert_eq!(found.companions.ipcomp.map(|companion| companion.optional), Some(false));
+}
+
+#[test]
+fn policies_that_no_quick_mode_can_give_want_nothing() {
+    let esp = template(Mode::Transport, None, 0);
+    let ipcomp = Template { protocol: Protocol::Ipcomp, ..esp };
+    assert_eq!(Wanted::of(&[ipcomp]), None, "compression alone");
+    assert_eq!(Wanted::of(&[esp, esp]), None, "ESP in ESP");
+    let tunnel = |peer| template(Mode::Tunnel, Some(("10.0.0.1", peer)), 0);
+    let ah = Template { protocol: Protocol::Ah, ..tunnel("10.0.0.3") };
+    assert_eq!(Wanted::of(&[tunnel("10.0.0.2"), ah]), None, "two peers");
 }

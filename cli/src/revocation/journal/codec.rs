@@ -30,6 +30,10 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
         out.u64(u64::try_from(deadline.boottime.as_millis()).unwrap_or(u64::MAX));
         out.u64(deadline.wall);
     }
+    // Last, and only where there is one: entries of older daemons end here.
+    if let Some(main) = &entry.beside {
+        out.sa_name(main);
+    }
     out.octets
 }
 
@@ -54,6 +58,7 @@ pub(super) fn decode(octets: &[u8]) -> Option<Entry> {
         owner: from.owner()?,
         soft: from.deadline()?,
         hard: from.deadline()?,
+        beside: if from.rest.is_empty() { None } else { Some(from.sa_name()?) },
     };
     from.rest.is_empty().then_some(entry)
 }

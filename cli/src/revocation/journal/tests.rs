@@ -24,6 +24,7 @@ fn entry(number: u32, certificates: Vec<CertificateId>) -> Entry {
     let (us, peer) = ("192.0.2.1".parse().unwrap(), std::net::Ipv4Addr::from(0x0a00_0000 + number).into());
     let name = |src, dst| SaName { protocol: Protocol::Esp, spi: Spi(0x1000 + number), src, dst };
     Entry {
+        beside: None,
         inbound: name(peer, us),
         outbound: name(us, peer),
         mode: if number.is_multiple_of(2) { Mode::Transport } else { Mode::Tunnel },

@@ -24,6 +24,7 @@ fn name(spi: u32, src: &str, dst: &str) -> SaName {
 fn entry() -> Entry {
     let deadline = Deadline { boottime: Duration::from_secs(1), wall: 1 };
     Entry {
+        beside: None,
         inbound: name(0x0123_abcd, "10.0.0.2", "10.0.0.1"),
         outbound: name(0x0456_cdef, "10.0.0.1", "10.0.0.2"),
         mode: Mode::Transport,

@@ -6,7 +6,7 @@ use super::super::ast::Arg;
 use super::super::token::TokenKind;
 use super::Resolver;
 use crate::diagnostic::Diagnostic;
-use crate::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, Strength, XauthSide};
+use crate::model::algorithm::{AuthMethod, Cipher, Group, Hash, Integrity, SizedCipher, Strength, XauthSide};
 use crate::span::Span;
 
 /// Which phase an algorithm is for.
@@ -39,6 +39,34 @@ const PHASE2_CIPHERS: &[(&str, Cipher)] = &[
     ("cast128", Cipher::Cast128),
     ("blowfish", Cipher::Blowfish),
     ("des", Cipher::Des),
+    ("aes_gcm16", Cipher::AesGcm16),
+    ("aes_gcm", Cipher::AesGcm16),
+    ("aes_gcm12", Cipher::AesGcm12),
+    ("aes_gcm8", Cipher::AesGcm8),
+    ("aes_ccm16", Cipher::AesCcm16),
+    ("aes_ccm", Cipher::AesCcm16),
+    ("aes_ccm12", Cipher::AesCcm12),
+    ("aes_ccm8", Cipher::AesCcm8),
+    ("aes_ctr", Cipher::AesCtr),
+    ("aes_gmac", Cipher::AesGmac),
+];
+
+/// What stands behind `aesNNN` in strongSwan's spelling, ICV in octets or in bits.
+const STRONGSWAN_MODES: &[(&str, Cipher)] = &[
+    ("gcm16", Cipher::AesGcm16),
+    ("gcm128", Cipher::AesGcm16),
+    ("gcm12", Cipher::AesGcm12),
+    ("gcm96", Cipher::AesGcm12),
+    ("gcm8", Cipher::AesGcm8),
+    ("gcm64", Cipher::AesGcm8),
+    ("ccm16", Cipher::AesCcm16),
+    ("ccm128", Cipher::AesCcm16),
+    ("ccm12", Cipher::AesCcm12),
+    ("ccm96", Cipher::AesCcm12),
+    ("ccm8", Cipher::AesCcm8),
+    ("ccm64", Cipher::AesCcm8),
+    ("ctr", Cipher::AesCtr),
+    ("gmac", Cipher::AesGmac),
 ];
 
 /// Ciphers racoon knows and no table of ours has a row for.
@@ -55,15 +83,16 @@ const HASHES: &[(&str, Hash)] = &[
     ("md5", Hash::Md5),
 ];
 
-const INTEGRITY: &[(&str, Option<Hash>)] = &[
-    ("hmac_sha256", Some(Hash::Sha256)),
-    ("hmac_sha2_256", Some(Hash::Sha256)),
-    ("hmac_sha384", Some(Hash::Sha384)),
-    ("hmac_sha2_384", Some(Hash::Sha384)),
-    ("hmac_sha512", Some(Hash::Sha512)),
-    ("hmac_sha2_512", Some(Hash::Sha512)),
-    ("hmac_sha1", Some(Hash::Sha1)),
-    ("hmac_md5", Some(Hash::Md5)),
+const INTEGRITY: &[(&str, Option<Integrity>)] = &[
+    ("hmac_sha256", Some(Integrity::Hmac(Hash::Sha256))),
+    ("hmac_sha2_256", Some(Integrity::Hmac(Hash::Sha256))),
+    ("hmac_sha384", Some(Integrity::Hmac(Hash::Sha384))),
+    ("hmac_sha2_384", Some(Integrity::Hmac(Hash::Sha384))),
+    ("hmac_sha512", Some(Integrity::Hmac(Hash::Sha512))),
+    ("hmac_sha2_512", Some(Integrity::Hmac(Hash::Sha512))),
+    ("hmac_sha1", Some(Integrity::Hmac(Hash::Sha1))),
+    ("hmac_md5", Some(Integrity::Hmac(Hash::Md5))),
+    ("aes_xcbc", Some(Integrity::AesXcbc)),
     ("non_auth", None),
 ];
 
@@ -96,6 +125,10 @@ impl Resolver<'_> {
             args.wrong(&one_of(&words), self.diagnostics);
             return None;
         };
+        if let Some((cipher, bits)) = (phase == Phase::Two).then(|| strongswan_spelling(&arg.text)).flatten() {
+            args.bump();
+            return self.sized_cipher(args, (cipher.facts().racoon, cipher), Some((bits, arg.span)), arg.span);
+        }
         let exact = table.iter().find(|(word, _)| *word == arg.text);
         let stem = arg.text.trim_end_matches(|ch: char| ch.is_ascii_digit());
         let glued = table.iter().find(|(word, _)| *word == stem.trim_end_matches('_'));
@@ -112,8 +145,19 @@ impl Resolver<'_> {
             Some(bits) => Some((bits.parse().unwrap_or(u64::MAX), arg.span)),
             None => args.optional_number(),
         };
+        self.sized_cipher(args, (name, cipher), bits, arg.span)
+    }
+
+    /// The cipher with the key length behind it, if both are to be had.
+    fn sized_cipher(
+        &mut self,
+        args: &mut Args<'_>,
+        (name, cipher): (&str, Cipher),
+        bits: Option<(u64, Span)>,
+        span: Span,
+    ) -> Option<SizedCipher> {
         let facts = cipher.facts();
-        let span = bits.map_or(arg.span, |(_, behind)| arg.span.to(behind));
+        let span = bits.map_or(span, |(_, behind)| span.to(behind));
         if !self.judge(name, facts.strength, facts.supported, cipher_reason(cipher), span) {
             args.give_up();
             return None;
@@ -179,13 +223,17 @@ impl Resolver<'_> {
 
     /// integrity := NAME; the inner `None` is `non_auth`.
     #[allow(clippy::option_option)]
-    pub(super) fn integrity(&mut self, args: &mut Args<'_>) -> Option<Option<Hash>> {
+    pub(super) fn integrity(&mut self, args: &mut Args<'_>) -> Option<Option<Integrity>> {
         let span = args.peek().map_or(args.name_span(), |arg| arg.span);
         let integrity = args.choice(INTEGRITY, self.diagnostics)?;
         match integrity {
-            Some(hash) => {
-                let facts = hash.facts();
-                self.judge(facts.racoon_hmac, facts.strength, true, hash_reason(hash), span);
+            Some(algorithm) => {
+                let facts = algorithm.facts();
+                let why = match algorithm {
+                    Integrity::Hmac(hash) => hash_reason(hash),
+                    Integrity::AesXcbc => "",
+                };
+                self.judge(facts.racoon, facts.strength, true, why, span);
             }
             None => {
                 let why = "packets can be forged and changed unseen (RFC 8221 section 4)";
@@ -206,7 +254,7 @@ impl Resolver<'_> {
         method
     }
 
-    /// group := `modpN` | NUMBER
+    /// group := `modpN` | `ecpN` | `brainpoolpNr1` | NUMBER
     pub(super) fn group(&mut self, args: &mut Args<'_>) -> Option<Group> {
         let (group, span) = self.named_group(args)?;
         let name = group_words(group);
@@ -217,7 +265,7 @@ impl Resolver<'_> {
     /// was meant to add is lost on anybody who can compute it, so the next group takes its place.
     pub(super) fn pfs_group(&mut self, args: &mut Args<'_>) -> Option<Group> {
         let (group, span) = self.named_group(args)?;
-        if group != Group::Modp768 {
+        if group != Group::Modp768 || self.allow_weak {
             return self.judge(&group_words(group), group.strength(), true, group_reason(group), span).then_some(group);
         }
         let instead = Group::Modp1024;
@@ -231,16 +279,21 @@ impl Resolver<'_> {
     }
 
     fn named_group(&mut self, args: &mut Args<'_>) -> Option<(Group, Span)> {
-        let legal = "a group: 14 to 18, or `modp2048` to `modp8192`";
+        let legal = "a group: 14 to 18 (`modp2048` to `modp8192`), 19 to 21 (`ecp256` to `ecp521`) or 27 to 30 \
+                     (`brainpoolp224r1` to `brainpoolp512r1`)";
         let Some(arg) = args.peek().filter(|arg| arg.kind == TokenKind::Word) else {
             args.wrong(legal, self.diagnostics);
             return None;
         };
         let by_name = Group::ALL.into_iter().find(|group| group.racoon_name() == arg.text);
         let Some(group) = by_name.or_else(|| arg.text.parse().ok().and_then(Group::from_number)) else {
-            if matches!(arg.text.as_str(), "3" | "4") {
-                let message =
-                    format!("group {} (an elliptic curve over a binary field) is refused as broken", arg.text);
+            let why = match arg.text.as_str() {
+                "3" | "4" => "an elliptic curve over a binary field",
+                "22" | "23" | "24" => "RFC 5114: nobody can tell how its prime was chosen, RFC 8247 section 2.4",
+                _ => "",
+            };
+            if !why.is_empty() {
+                let message = format!("group {} ({why}) is refused as broken", arg.text);
                 self.diagnostics.push(Diagnostic::error(arg.span, message).expected(legal));
                 args.give_up();
             } else {
@@ -255,22 +308,36 @@ impl Resolver<'_> {
     /// May `name` be used? A weak one with a warning, a broken or unsupported one not.
     fn judge(&mut self, name: &str, strength: Strength, supported: bool, why: &str, span: Span) -> bool {
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        if strength == Strength::Broken {
-            self.diagnostics.push(
-                Diagnostic::error(span, format!("{name} is broken and refused{why}"))
-                    .hint("both peers must change; aes, sha256 and group 14 are understood by every racoon since 0.8"),
-            );
+        if strength == Strength::Broken && !(self.allow_weak && supported) {
+            let hint = if supported {
+                "both peers should change: aes, sha256 and group 14 are understood by every racoon since 0.8; \
+                 until they can, `allow_weak on;` in this block lets it pass"
+            } else {
+                "both peers must change; aes, sha256 and group 14 are understood by every racoon since 0.8"
+            };
+            self.diagnostics.push(Diagnostic::error(span, format!("{name} is broken and refused{why}")).hint(hint));
             false
         } else if !supported {
             self.diagnostics.push(Diagnostic::error(span, format!("{name} is not supported yet")).found(name));
             false
         } else {
-            if strength == Strength::Weak {
-                self.diagnostics.warning(span, format!("{name} is weak, and used because this line says so{why}"));
-            }
+            let words = match strength {
+                Strength::Strong => return true,
+                Strength::Weak => "is weak, and used because this line says so",
+                Strength::Broken => "is broken, and used because `allow_weak` is on",
+            };
+            self.diagnostics.warning(span, format!("{name} {words}{why}"));
             true
         }
     }
+}
+
+/// `aes256gcm16` and the like.
+fn strongswan_spelling(text: &str) -> Option<(Cipher, u64)> {
+    let behind = text.strip_prefix("aes")?;
+    let (bits, mode) = behind.split_at_checked(3)?;
+    let cipher = STRONGSWAN_MODES.iter().find(|(word, _)| *word == mode).map(|(_, cipher)| *cipher)?;
+    Some((cipher, bits.parse().ok()?))
 }
 
 fn group_words(group: Group) -> String {
@@ -283,7 +350,8 @@ fn cipher_reason(cipher: Cipher) -> &'static str {
         Cipher::TripleDes | Cipher::Blowfish | Cipher::Cast128 => {
             "64-bit blocks repeat within some gigabytes (RFC 8221 section 5)"
         }
-        Cipher::Null => "nothing is encrypted",
+        Cipher::Null | Cipher::AesGmac => "nothing is encrypted",
+        Cipher::AesCcm8 | Cipher::AesGcm8 => "an ICV of 64 bits is short (RFC 8221 section 5)",
         _ => "",
     }
 }
@@ -298,7 +366,7 @@ fn hash_reason(hash: Hash) -> &'static str {
 
 fn group_reason(group: Group) -> &'static str {
     match group {
-        Group::Modp768 => "its discrete logarithms have been computed in public; it is never negotiated",
+        Group::Modp768 => "its discrete logarithms have been computed in public",
         Group::Modp1024 => "its discrete logarithms are within reach of a state (RFC 8247 section 2.4)",
         Group::Modp1536 => "below the strength of AES-128 (RFC 8247 section 2.4)",
         _ => "",

@@ -30,6 +30,7 @@ pub fn resolve(file: FileId, statements: &[Statement], diagnostics: &mut Diagnos
         config: DaemonConfig::default(),
         remotes: remote::Drafts::default(),
         sainfos: sainfo::Entries::default(),
+        allow_weak: false,
     };
     resolver.each(statements, |resolver, args| resolver.global(args));
     resolver.config.remotes = std::mem::take(&mut resolver.remotes).finish();
@@ -43,6 +44,8 @@ struct Resolver<'d> {
     config: DaemonConfig,
     remotes: remote::Drafts,
     sainfos: sainfo::Entries,
+    /// `allow_weak` of the block being read.
+    allow_weak: bool,
 }
 
 impl Resolver<'_> {
@@ -57,6 +60,13 @@ impl Resolver<'_> {
                 current = Cow::Owned(rest);
             }
         }
+    }
+
+    /// `allow_weak` counts for the whole block, wherever in it it stands.
+    fn look_ahead(&mut self, body: &[Statement], inherited: bool) {
+        let written = body.iter().rfind(|statement| statement.name.text == "allow_weak");
+        let is_on = |statement: &Statement| statement.args.first().is_some_and(|arg| arg.is_word("on"));
+        self.allow_weak = written.map_or(inherited, is_on);
     }
 
     /// A configuration that can never do anything is legal, and worth a word.

@@ -56,6 +56,7 @@ const KNOWN: &[&str] = &[
     "xauth_login",
     "proposal",
     "sha256_96",
+    "allow_weak",
 ];
 
 /// Directives that may not be given twice in one block, as in racoon.
@@ -276,6 +277,7 @@ impl Resolver<'_> {
 
     fn remote_body(&mut self, key: &Key, draft: &mut Draft, body: &[Statement]) {
         let mut seen = Seen::default();
+        self.look_ahead(body, draft.remote.allow_weak);
         for statement in body {
             // Commas mean nothing in a `remote` block.
             let mut statement = statement.clone();
@@ -448,6 +450,7 @@ impl Resolver<'_> {
             "passive" => self.set_switch(&mut remote.passive, args),
             "initial_contact" => self.set_switch(&mut remote.initial_contact, args),
             "sha256_96" => self.set_switch(&mut remote.sha256_96, args),
+            "allow_weak" => self.set_switch(&mut remote.allow_weak, args),
             "rekey" => {
                 const VALUES: &[(&str, Rekey)] = &[("on", Rekey::On), ("off", Rekey::Off), ("force", Rekey::Force)];
                 if let Some(rekey) = args.choice(VALUES, self.diagnostics) {

@@ -9,14 +9,22 @@ use super::super::token::TokenKind;
 use super::algorithm::Phase;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
-use crate::model::algorithm::{Cipher, Group, Hash, SizedCipher};
+use crate::model::algorithm::{Cipher, Group, Integrity, SizedCipher};
 use crate::model::identity::{ConfiguredId, Identity, PeersIdentifier};
 use crate::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
-use crate::model::sainfo::{Sainfo, SainfoId};
+use crate::model::sainfo::{Esn, Sainfo, SainfoId};
 use crate::model::selector::UpperProtocol;
 
-const KNOWN: &[&str] =
-    &["pfs_group", "lifetime", "encryption_algorithm", "authentication_algorithm", "compression_algorithm", "remoteid"];
+const KNOWN: &[&str] = &[
+    "pfs_group",
+    "lifetime",
+    "encryption_algorithm",
+    "authentication_algorithm",
+    "compression_algorithm",
+    "remoteid",
+    "esn",
+    "allow_weak",
+];
 
 const PROTOCOLS: &[(&str, u8)] = &[
     ("any", 0),
@@ -68,8 +76,10 @@ struct Parts {
     pfs_group: Option<Group>,
     lifetime: Option<Duration>,
     ciphers: Vec<SizedCipher>,
-    integrity: Vec<Option<Hash>>,
+    integrity: Vec<Option<Integrity>>,
     remote_id: u32,
+    esn: Esn,
+    allow_weak: bool,
 }
 
 impl Resolver<'_> {
@@ -87,9 +97,10 @@ impl Resolver<'_> {
         let Some(body) = body else { return };
         let parts = self.sainfo_body(args, body);
         let (Some(Header { local, remote, from }), Some(parts)) = (header, parts) else { return };
-        let Parts { pfs_group, lifetime, ciphers, integrity, remote_id } = parts;
+        let Parts { pfs_group, lifetime, ciphers, integrity, remote_id, esn, allow_weak } = parts;
         let lifetime = Lifetime { time: lifetime.unwrap_or(DEFAULT_LIFETIME), kilobytes: None };
-        let sainfo = Sainfo { local, remote, from, pfs_group, lifetime, ciphers, integrity, remote_id };
+        let sainfo =
+            Sainfo { local, remote, from, pfs_group, lifetime, ciphers, integrity, remote_id, esn, allow_weak };
         self.check_duplicate(&sainfo, args);
         self.sainfos.list.push(sainfo);
     }
@@ -217,16 +228,25 @@ impl Resolver<'_> {
         let mut parts = Parts::default();
         let mut seen = Seen::default();
         let errors = self.diagnostics.errors();
+        self.look_ahead(body, false);
         self.each(body, |resolver, args| resolver.sainfo_directive(&mut parts, &mut seen, args));
+        let protect_themselves = !parts.ciphers.is_empty() && parts.ciphers.iter().all(|cipher| cipher.is_aead());
         for name in ["encryption_algorithm", "authentication_algorithm"] {
-            if !seen.has(name) {
+            if !seen.has(name) && !(protect_themselves && name == "authentication_algorithm") {
                 self.diagnostics.error(args.name_span(), format!("this `sainfo` lacks `{name}`"));
             }
         }
-        if parts.ciphers.iter().any(|cipher| cipher.cipher == Cipher::Null) && parts.integrity.contains(&None) {
+        let has = |cipher| parts.ciphers.iter().any(|sized| sized.cipher == cipher);
+        if has(Cipher::Null) && parts.integrity.contains(&None) {
             self.diagnostics.error(
                 args.name_span(),
                 "`null_enc` and `non_auth` in one `sainfo`: an SA without any protection is refused (RFC 4303 section 3.2)",
+            );
+        }
+        if has(Cipher::AesCtr) && parts.integrity.contains(&None) {
+            self.diagnostics.error(
+                args.name_span(),
+                "`aes_ctr` and `non_auth` in one `sainfo`: who knows a packet can turn it into any other (RFC 3686 section 2.2)",
             );
         }
         (self.diagnostics.errors() == errors).then_some(parts)
@@ -244,6 +264,11 @@ impl Resolver<'_> {
             }
             "authentication_algorithm" => parts.integrity = self.list(args, Self::integrity),
             "compression_algorithm" => self.compression(args),
+            "esn" => {
+                const VALUES: &[(&str, Esn)] = &[("on", Esn::On), ("off", Esn::Off), ("prefer", Esn::Prefer)];
+                parts.esn = args.choice(VALUES, self.diagnostics).unwrap_or_default();
+            }
+            "allow_weak" => self.set_switch(&mut parts.allow_weak, args),
             "remoteid" => parts.remote_id = args.number32(self.diagnostics).unwrap_or(0),
             "my_identifier" => {
                 self.diagnostics.push(
@@ -261,7 +286,11 @@ impl Resolver<'_> {
             args.choice(&[("deflate", ()), ("oui", ()), ("lzs", ())], resolver.diagnostics)
         });
         if !methods.is_empty() {
-            self.no_effect(args, "IPComp is only negotiated if a policy asks for it, and is not supported yet");
+            // racoon's files say `deflate` whether anything is compressed or not: a policy decides (`ipcomp/…`).
+            for arg in args.statement.args.iter().filter(|arg| arg.is_word("oui") || arg.is_word("lzs")) {
+                self.diagnostics
+                    .warning(arg.span, format!("`{}` has no effect: Linux compresses by deflate", arg.text));
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use ike::wire::header::Cookie;
 use ike::wire::identification::IdPayload;
 use ike::wire::number::{ExchangeType, PayloadType, phase1_attr, phase2_attr};
 use ike::wire::sa::{SaPayload, Transform};
-use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, SizedCipher, XauthSide};
+use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, Integrity, SizedCipher, XauthSide};
 use policy::model::identity::Identity;
 use policy::model::secret::Secret;
 
@@ -154,7 +154,7 @@ impl Session {
         QuickSuite {
             cipher: SizedCipher { cipher, key_bits: bits },
             integrity: number(transform, phase2_attr::AUTH)
-                .map(|auth| Hash::from_esp_auth(u16::try_from(auth).unwrap()).unwrap()),
+                .map(|auth| Integrity::from_auth(u16::try_from(auth).unwrap()).unwrap()),
             group: group(transform, phase2_attr::GROUP),
             tunnel: number(transform, phase2_attr::ENCAPSULATION) == Some(1),
             life: number(transform, phase2_attr::LIFE_DURATION).unwrap(),
@@ -175,7 +175,7 @@ impl Session {
 /// What a quick mode negotiated.
 pub struct QuickSuite {
     pub cipher: SizedCipher,
-    pub integrity: Option<Hash>,
+    pub integrity: Option<Integrity>,
     pub group: Option<Group>,
     pub tunnel: bool,
     pub life: u64,

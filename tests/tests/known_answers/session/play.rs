@@ -10,7 +10,8 @@ use ike::crypto::hash::{hash_i, hash_r};
 use ike::crypto::provider::RsaPublicKey;
 use ike::endpoint::Endpoint;
 use ike::event::{
-    Acquire, CertificateId, Command, Input, Now, Output, PeerCertificate, PolicyMatch, SaDirection, SaInstall, SaName,
+    Acquire, CertificateId, Command, Companions, Input, Now, Output, PeerCertificate, PolicyMatch, SaDirection,
+    SaInstall, SaName,
 };
 use ike::wire::cert::CertPayload;
 use ike::wire::header::Header;
@@ -25,7 +26,7 @@ use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
 use policy::model::remote::{ExchangeMode, Remote};
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
-use policy::model::sainfo::{Sainfo, SainfoId};
+use policy::model::sainfo::{Esn, Sainfo, SainfoId};
 use policy::model::selector::Selector;
 use tests::recording::public_key;
 
@@ -110,6 +111,8 @@ fn config(session: &Session, ours: Side) -> Config {
             ciphers: vec![cipher],
             integrity: vec![integrity],
             remote_id: 0,
+            esn: Esn::Off,
+            allow_weak: false,
         }],
         ..Config::default()
     }
@@ -202,7 +205,12 @@ impl<'a> Play<'a> {
                 self.answer(Input::Judged { job, result: Ok(Arc::new(certificate(public_key))) });
             }
             Output::FindPolicy { job, query } => {
-                let policy = Some(PolicyMatch { reqid: ReqId(0), outbound: query.outbound });
+                let policy = Some(PolicyMatch {
+                    protocol: Protocol::Esp,
+                    reqid: ReqId(0),
+                    companions: Companions::NONE,
+                    outbound: query.outbound,
+                });
                 self.answer(Input::PolicyFound { job, policy });
             }
             Output::Report(report) => println!("{:?} {:?} {}", self.now, report.level, report.event),
@@ -348,6 +356,7 @@ impl<'a> Play<'a> {
             protocol: Protocol::Esp,
             mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
             reqid: ReqId(0),
+            companions: Companions::NONE,
         }));
     }
 
