@@ -37,8 +37,8 @@ enum Command {
     },
     /// Unit tests, simulation, snapshots and every namespace scenario.
     Test {
-        /// Only the scenarios whose name contains this, or one of several words with commas between; if there is none,
-        /// only the cargo tests that do.
+        /// Only the scenarios whose name contains this, or one of several words with commas between; if there is none, only
+        /// the cargo tests that do.
         #[arg(long)]
         only: Option<String>,
         /// Name the scenarios and end.

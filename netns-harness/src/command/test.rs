@@ -46,9 +46,11 @@ pub(super) fn test(only: Option<&str>, list: bool, no_install: bool) -> Result<V
     if let Equipment::Listed { lacking } = install::equip(choice.kernel, no_install)? {
         return Ok(if lacking { Verdict::Bad } else { Verdict::Good });
     }
-    let wanted = |name: &str| only.is_none_or(|words| words.split(',').any(|word| name.contains(word)));
-    let chosen: Vec<String> =
-        all.iter().filter(|scenario| wanted(&scenario.name)).map(|scenario| scenario.name.clone()).collect();
+    let chosen: Vec<String> = all
+        .iter()
+        .filter(|scenario| only.is_none_or(|words| words.split(',').any(|word| scenario.name.contains(word))))
+        .map(|scenario| scenario.name.clone())
+        .collect();
     let mut count = Count::default();
     if only.is_none() || chosen.is_empty() {
         count = cargo_tests(only)?;

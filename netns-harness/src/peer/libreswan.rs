@@ -148,15 +148,10 @@ impl Peer for Libreswan {
     }
 
     fn reopen(&mut self) -> Result<()> {
-        // Told to terminate, it also forgets that traffic shall bring the tunnel up.
-        if self.begin != Begin::Trap {
-            return Ok(());
-        }
-        let done = self.whack(&["--route", "--name", "net"])?;
-        if done.status.success() {
-            return self.trapped();
-        }
-        Err(Failure::new(format!("whack --route ended with {}", done.status)).with("its output", done.output()))
+        // Told to terminate, it also takes its trap out of the kernel, and putting it back by hand does not always do so.
+        let load = ["--config", CONF, "--ctlsocket", CONTROL, "--autoall"];
+        self.host.check(format!("{LIBEXEC}/addconn"), &load)?;
+        if self.begin == Begin::Trap { self.trapped() } else { Ok(()) }
     }
 
     fn reboot_kernel(&mut self) -> Result<()> {
@@ -258,7 +253,8 @@ fn passwords(tunnel: &Tunnel) -> Result<String> {
     Ok(out)
 }
 
-/// `leftid`'s or `rightid`'s value.
+/// `leftid`'s or `rightid`'s value. `%fromcert` as `rightid` is learnt by the connection that phase 1 was made with, so
+/// with several children the scenario has to say who the peer is.
 fn id(id: &Id, auth: &Auth) -> Option<String> {
     match id {
         Id::Usual => (!matches!(auth, Auth::Psk(_))).then(|| "%fromcert".to_owned()),
@@ -326,7 +322,7 @@ fn conn(tunnel: &Tunnel, name: &str, child: &Selectors) -> String {
             line("authby=rsasig".to_owned());
             line("leftcert=own".to_owned());
             line("leftsendcert=always".to_owned());
-            line("rightca=%same".to_owned());
+            line("rightca=%any".to_owned());
         }
     }
     line(format!("ike={}", tunnel.phase1.pluto()));

@@ -25,7 +25,7 @@ case \"$reason\" in
 connect)
 	ip link set dev \"$TUNDEV\" up mtu 1400
 	ip addr add \"$INTERNAL_IP4_ADDRESS/32\" dev \"$TUNDEV\"
-	ip route add 10.12.0.0/24 dev \"$TUNDEV\" src \"$INTERNAL_IP4_ADDRESS\"
+	ip route replace 10.12.0.0/24 dev \"$TUNDEV\" src \"$INTERNAL_IP4_ADDRESS\"
 	env >/run/vpnc-told.new
 	mv /run/vpnc-told.new /run/vpnc-told
 	;;

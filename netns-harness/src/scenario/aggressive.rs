@@ -9,25 +9,25 @@ use crate::peer::tunnel::{Auth, Exchange, Id, Tunnel};
 use crate::peer::{self, Kind, PATIENCE};
 use crate::ping;
 use crate::scenario::stage::{Papers, QUIET, Stage};
-use crate::scenario::{PAIRS, Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, PAIRS, Scenario, for_pairs};
 
 /// The key of both sides, good enough that nobody warns.
 const KEY: &str = "a key of some thirty characters";
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let about = "a key found by the name that the peer shows in clear";
-    for_pairs(out, &PAIRS, "aggressive-psk-fqdn", about, |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "aggressive-psk-fqdn", about, |desk, a, b| {
         by_name(desk, (a, b), |host| Id::Fqdn(format!("{host}.desk")))
     });
     for_pairs(out, &PAIRS, "aggressive-psk-user-fqdn", about, |desk, a, b| {
         by_name(desk, (a, b), |host| Id::UserFqdn(format!("{host}@desk.example")))
     });
-    for_pairs(out, &PAIRS, "aggressive-psk-keyid", about, |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "aggressive-psk-keyid", about, |desk, a, b| {
         by_name(desk, (a, b), |host| Id::KeyId(format!("group-of-{host}")))
     });
     for_pairs(out, &PAIRS, "aggressive-psk-v6", "a key found by IPv6 address", by_address);
     for_pairs(out, &PAIRS, "aggressive-psk-wrong", "keys that differ: refused, and said on our side", wrong);
-    for_pairs(out, &PAIRS, "aggressive-rsa", "certificates in three messages", certificates);
+    for_pairs(out, &ALL_PAIRS, "aggressive-rsa", "certificates in three messages", certificates);
     let main_only = [(Kind::Ours, Kind::Ours), (Kind::Ours, Kind::Charon)];
     for_pairs(
         out,

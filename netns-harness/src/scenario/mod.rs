@@ -2,7 +2,9 @@
 //! `tests/netns/`. After each one its captures are searched for what should have been encrypted.
 
 mod aggressive;
+mod algorithms;
 mod certificates;
+mod cisco;
 mod deletion;
 pub mod drill;
 mod identities;
@@ -91,7 +93,9 @@ pub fn all() -> Vec<Scenario> {
     life::add(&mut out);
     nat::add(&mut out);
     psk::add(&mut out);
+    algorithms::add(&mut out);
     probes::add(&mut out);
+    cisco::add(&mut out);
     racoonctl::add(&mut out);
     seeds::add(&mut out);
     out

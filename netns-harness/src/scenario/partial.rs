@@ -9,7 +9,7 @@ use crate::host::Family;
 use crate::kernel_state::{self, Sa};
 use crate::peer::libreswan::Libreswan;
 use crate::peer::ours::Ours;
-use crate::peer::tunnel::{Begin, Selectors, Tunnel};
+use crate::peer::tunnel::{Begin, Id, Selectors, Tunnel};
 use crate::peer::{Kind, PATIENCE, Peer};
 use crate::ping;
 use crate::scenario::stage::{Papers, spis};
@@ -40,6 +40,9 @@ impl Both {
         let (a, b) = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
         let mut at_alice = Tunnel::transport(a, b, papers.credentials(&papers.alice));
         let mut at_bob = Tunnel::transport(b, a, papers.credentials(&papers.bob));
+        // pluto finds the second connection of a peer only if each says who the peer is.
+        at_alice.remote_id = Id::Dn("/C=US/O=Desk/CN=bob.desk".to_owned());
+        at_bob.remote_id = Id::Dn("/C=US/O=Desk/CN=alice.desk".to_owned());
         adjust(&mut at_alice);
         adjust(&mut at_bob);
         let (ours, pluto) = if initiator == Kind::Ours {

@@ -12,7 +12,7 @@ use crate::failure::{During, Failure, Result};
 const MODULES: &str = "/usr/lib/uml/modules";
 
 /// What ESP needs, loaded before the first scenario: loading on demand makes the first SA of a boot wait most of a second.
-const UP_FRONT: [&str; 23] = [
+const UP_FRONT: [&str; 24] = [
     "esp4",
     "esp6",
     "ah4",
@@ -31,6 +31,8 @@ const UP_FRONT: [&str; 23] = [
     "bridge",
     "sch_netem",
     "crypto_null",
+    // vpnc's device.
+    "tun",
     // Address translation: iptables would look for its modules in /lib/modules.
     "iptable_nat",
     "xt_MASQUERADE",
