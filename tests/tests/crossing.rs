@@ -153,7 +153,7 @@ fn a_peer_restarts_after_each_message() {
                 let what = format!("{mode}: node {} restarts after datagram {message}", node + 1);
                 let mut world = World::new(&settings, 4).with_reports();
                 world.acquire(0);
-                while world.datagrams < message {
+                while world.datagrams < message && world.now < SECOND {
                     world.run(world.now + Duration::from_micros(100));
                 }
                 world.restart(node, &settings, 5, false);
@@ -198,7 +198,7 @@ fn both_sides_take_down_at_once_and_in_the_middle_of_each_other() {
             let what = format!("{mode}: down after datagram {message}");
             let mut world = World::new(&settings, 6).with_reports();
             world.acquire(0);
-            while world.datagrams < message {
+            while world.datagrams < message && world.now < SECOND {
                 world.run(world.now + Duration::from_micros(100));
             }
             for node in 0..2 {

@@ -192,8 +192,11 @@ impl Endpoint {
         let Some(id) = known else { return self.dropped(path, "phase 1 of unknown cookies") };
         let natt_port = self.cx.config.natt_port;
         let from = |known: Path, nat: &Nat| may_come(known, nat, path, natt_port);
-        if let Some(sa) = self.sas.get_mut(&id).filter(|sa| from(sa.facts.path, &sa.facts.traits.path_nat)) {
+        if let Some(sa) = self.sas.get_mut(&id) {
+            // Of an aggressive mode that floated, the peer resends AM2 by the old ports if our AM3 was lost: the very same
+            // octets are answered where the SA is, wherever they came from.
             if let Seen::Again(reply) = sa.last_of_main_mode.check(fingerprint, self.cx.now.monotonic) {
+                let path = sa.facts.path;
                 return self.answer_duplicate(path, reply);
             }
             return self.dropped(path, "phase 1 that is over");

@@ -8,11 +8,12 @@ use ike::config::{Config, Credential, KeyHandle, RemoteConfig, RemoteId};
 use ike::crypto::provider::RsaPublicKey;
 use ike::endpoint::Endpoint;
 use ike::event::{CertificateId, PeerCertificate};
-use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, Integrity, SizedCipher};
+use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, Integrity, SizedCipher, XauthSide};
 use policy::model::identity::{Identity, IdentityKind, PeersIdentifier};
 use policy::model::lifetime::Lifetime;
+use policy::model::mode_config::{AddressPool, ModeConfig};
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
-use policy::model::remote::{Dpd, IkeFrag, NatTraversal, Remote, Timers};
+use policy::model::remote::{Dpd, ExchangeMode, IkeFrag, NatTraversal, Remote, Timers};
 use policy::model::sainfo::{Esn, Sainfo, SainfoId};
 
 use super::kernel::Kernel;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub check: ProposalCheck,
     /// How both sides authenticate.
     pub auth: AuthMethod,
+    /// Phase 1.
+    pub exchange: ExchangeMode,
     /// NAT traversal of both sides.
     pub nat_traversal: NatTraversal,
     /// Is node 1 behind a NAT?
@@ -51,6 +54,7 @@ impl Default for Settings {
             pfs: Some(Group::Modp2048),
             check: ProposalCheck::Obey,
             auth: AuthMethod::RsaSignature,
+            exchange: ExchangeMode::Main,
             nat_traversal: NatTraversal::Off,
             behind_nat: false,
             dpd: Dpd::default(),
@@ -68,9 +72,22 @@ fn watching() -> Dpd {
 impl Settings {
     /// Every mode of the exchanges, by name.
     pub fn modes() -> Vec<(&'static str, Self)> {
+        let aggressive = Self { exchange: ExchangeMode::Aggressive, ..Self::default() };
         vec![
             ("main mode, RSA", Self::default()),
             ("main mode, PSK", Self { auth: AuthMethod::PreSharedKey, ..Self::default() }),
+            ("aggressive mode, PSK", Self { auth: AuthMethod::PreSharedKey, ..aggressive }),
+            ("aggressive mode, RSA", aggressive),
+            (
+                "aggressive mode, PSK, NAT",
+                Self {
+                    auth: AuthMethod::PreSharedKey,
+                    nat_traversal: NatTraversal::On,
+                    behind_nat: true,
+                    ..aggressive
+                },
+            ),
+            ("main mode, RSA, fragments", Self { ike_frag: IkeFrag::On, certificate_octets: 1400, ..Self::default() }),
             ("main mode, RSA, NAT", Self { nat_traversal: NatTraversal::On, behind_nat: true, ..Self::default() }),
             ("main mode, PSK, DPD", Self { auth: AuthMethod::PreSharedKey, dpd: watching(), ..Self::default() }),
             ("main mode, RSA, forced encapsulation", Self { nat_traversal: NatTraversal::Force, ..Self::default() }),
@@ -79,7 +96,18 @@ impl Settings {
 
     /// Can node 2 begin phase 1 as well as node 1?
     pub fn either_may_begin(&self) -> bool {
-        !self.behind_nat
+        !self.behind_nat && self.auth.xauth().is_none()
+    }
+
+    /// How a node authenticates: node 1 is the client of extended authentication.
+    pub fn auth_of(&self, name: u8) -> AuthMethod {
+        let side = if name == 1 { XauthSide::Client } else { XauthSide::Server };
+        match self.auth {
+            AuthMethod::XauthPsk(_) => AuthMethod::XauthPsk(side),
+            AuthMethod::XauthRsa(_) => AuthMethod::XauthRsa(side),
+            AuthMethod::HybridRsa(_) => AuthMethod::HybridRsa(side),
+            other => other,
+        }
     }
 }
 
@@ -118,7 +146,11 @@ fn remote(name: u8, settings: &Settings) -> Remote {
     Remote {
         peers_identifiers: vec![PeersIdentifier { kind: IdentityKind::Fqdn, value: None }],
         verify_identifier: true,
-        send_cr: name.is_multiple_of(2),
+        // In aggressive mode a certificate comes only if it was asked for.
+        send_cr: name.is_multiple_of(2) || settings.exchange == ExchangeMode::Aggressive,
+        mode_cfg: settings.auth.xauth().is_some() && name == 1,
+        xauth_login: (settings.auth.xauth().is_some() && name == 1).then(|| USER.to_owned()),
+        exchange_modes: vec![settings.exchange],
         proposal_check: settings.check,
         nat_traversal: settings.nat_traversal,
         dpd: settings.dpd,
@@ -126,7 +158,7 @@ fn remote(name: u8, settings: &Settings) -> Remote {
         proposals: vec![Phase1Proposal {
             cipher: SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) },
             hash: Hash::Sha256,
-            auth: settings.auth,
+            auth: settings.auth_of(name),
             group: Group::Modp2048,
             lifetime: Lifetime { time: settings.phase1_life, kilobytes: None },
         }],
@@ -137,9 +169,20 @@ fn remote(name: u8, settings: &Settings) -> Remote {
 /// The key of both nodes.
 pub const PSK: &[u8] = b"of both nodes";
 
+/// The user of node 1, and the password.
+pub const USER: &str = "carol";
+/// See [`USER`].
+pub const PASSWORD: &[u8] = b"knows it";
+
+/// Node 2 has addresses for whoever logs in.
+fn pool() -> ModeConfig {
+    let pool = AddressPool { first: [10, 7, 0, 1].into(), size: 4 };
+    ModeConfig { pool: Some(pool), dns4: vec![[10, 7, 0, 53].into()], ..ModeConfig::default() }
+}
+
 /// The keys of both nodes: each finds the other's by its address or by its name.
 const PSK_FILE: &[u8] =
-    b"192.0.2.1 of both nodes\n192.0.2.2 of both nodes\n198.51.100.1 of both nodes\nnode1.example of both nodes\nnode2.example of both nodes\n";
+    b"192.0.2.1 of both nodes\n192.0.2.2 of both nodes\n198.51.100.1 of both nodes\ncarol knows it\nnode1.example of both nodes\nnode2.example of both nodes\n";
 
 /// The configuration of a node.
 pub fn config(name: u8, settings: &Settings) -> Config {
@@ -172,6 +215,7 @@ pub fn config(name: u8, settings: &Settings) -> Config {
             esn: Esn::Off,
             allow_weak: false,
         }],
+        mode_cfg: (settings.auth.xauth().is_some() && name == 2).then(|| Arc::new(pool())),
         psks: policy::psk::parse("psk.txt", PSK_FILE).table,
         ..Config::default()
     }

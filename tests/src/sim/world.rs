@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ike::endpoint::status::Sizes;
 use ike::event::{
-    Acquire, Companions, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection, SaInstall, SaName,
+    Account, Acquire, Companions, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection, SaInstall,
+    SaName,
 };
 use ike::report::Report;
 use policy::model::identity::Identity;
@@ -18,7 +19,7 @@ use super::kernel::Limit;
 use super::label::{Label, Labels};
 use super::link::{Fate, Fates, Impairment};
 use super::nat::Nat;
-use super::node::{Node, Settings, certificate, identity};
+use super::node::{Node, PASSWORD, Settings, USER, certificate, identity};
 use super::provider::toy_sign;
 use super::random::Random;
 
@@ -52,6 +53,7 @@ pub struct World {
     /// Decides about single datagrams, before `impairment` does.
     pub fates: Option<Fates>,
     labelling: Labels,
+    either_may_begin: bool,
     random: Random,
     due: BTreeMap<(Duration, u64), (usize, Input)>,
     wake: [Option<Duration>; 2],
@@ -76,6 +78,7 @@ impl World {
             fates: None,
             nat: settings.behind_nat.then(Nat::default),
             labelling: Labels::default(),
+            either_may_begin: settings.either_may_begin(),
             random: Random::new(seed),
             due: BTreeMap::new(),
             wake: [None; 2],
@@ -229,7 +232,12 @@ impl World {
                     self.reports.push((node, self.now, report));
                 }
             }
-            Output::CheckPassword { .. } | Output::RunHook(_) | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+            Output::CheckPassword { job, check } => {
+                let good = check.user == USER && check.password.expose() == PASSWORD;
+                let result = if good { Ok(Account::default()) } else { Err("wrong password".to_owned()) };
+                self.at(node, soon * 10, Input::PasswordChecked { job, result });
+            }
+            Output::RunHook(_) | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
         }
     }
 
@@ -277,8 +285,8 @@ impl World {
         self.sent += 1;
         match self.nodes[node].kernel.outbound().map(|standing| standing.sa.clone()) {
             Some(sa) => self.esp(node, &sa),
-            // Nobody reaches node 1 through its NAT unasked.
-            None if node == 1 && self.nat.is_some() => {}
+            // Nobody reaches node 1 through its NAT unasked, nor before it has logged in.
+            None if node == 1 && !self.either_may_begin => {}
             None => self.acquire(node),
         }
     }
