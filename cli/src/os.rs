@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use tokio::io::unix::AsyncFd;
 
@@ -45,4 +47,16 @@ pub fn local_time(unix: i64) -> (i32, [u8; 5]) {
     unsafe { libc::localtime_r(&raw const time, &raw mut broken) };
     let fields = [broken.tm_mon + 1, broken.tm_mday, broken.tm_hour, broken.tm_min, broken.tm_sec];
     (broken.tm_year.saturating_add(1900), fields.map(|number| u8::try_from(number).unwrap_or(0)))
+}
+
+/// Has `command` inherit nothing but its standard input, output and error, whatever this process was started with. Kernels
+/// before 5.11 do not know how; then only what this process opened itself is kept from it.
+pub fn inherit_nothing(command: &mut Command) {
+    // SAFETY: between fork and exec there is one system call, which allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(|| {
+            let _too_old = libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            Ok(())
+        });
+    }
 }

@@ -138,6 +138,7 @@ impl Sorter {
             }
             (IpNumber::UDP, None) if payload.fragmented && self.ike_fragments.contains(&pair) => {}
             (IpNumber::IPV6_ICMP, Some(TransportSlice::Icmpv6(icmp))) if NEIGHBOUR_TYPES.contains(&icmp.type_u8()) => {}
+            (IpNumber::ICMP, Some(TransportSlice::Icmpv4(icmp))) if is_about_ike(icmp.type_u8(), icmp.payload()) => {}
             (number, _) => self.traffic.plaintext.push(format!("{source} > {destination} protocol {}", number.0)),
         }
     }
@@ -171,6 +172,14 @@ fn addresses<'a>(net: &'a NetSlice<'_>) -> Option<(IpAddr, IpAddr, &'a etherpars
 
 fn is_ike(source: u16, destination: u16) -> bool {
     IKE_PORTS.contains(&source) || IKE_PORTS.contains(&destination)
+}
+
+/// ICMP's word that nobody listens on a port of IKE any more: a daemon has ended.
+fn is_about_ike(kind: u8, quoted: &[u8]) -> bool {
+    const UNREACHABLE: u8 = 3;
+    let header = quoted.first().map_or(0, |octet| usize::from(octet & 0x0f) * 4);
+    let udp = quoted.get(9) == Some(&IpNumber::UDP.0);
+    kind == UNREACHABLE && udp && quoted.get(header..).is_some_and(first_fragment_is_ike)
 }
 
 /// One side of a NAT sees another port, never both.
@@ -237,6 +246,21 @@ mod tests {
         let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64);
         builder.icmpv4_echo_request(1, 1).write(&mut out, &[0; 56]).unwrap();
         assert_eq!(sorted(&[out]).plaintext, ["10.1.0.1 > 10.1.0.2 protocol 1"]);
+    }
+
+    #[test]
+    fn word_that_nobody_listens_to_ike_is_not_but_to_others_is() {
+        let unreachable = |port: u16| {
+            let mut quoted = Vec::new();
+            let inner = PacketBuilder::ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64).udp(20_000, port);
+            inner.write(&mut quoted, &[0; 8]).unwrap();
+            let mut out = Vec::new();
+            let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 1, 0, 2], [10, 1, 0, 1], 64);
+            builder.icmpv4_raw(3, 3, [0; 4]).write(&mut out, &quoted).unwrap();
+            out
+        };
+        assert_eq!(sorted(&[unreachable(4500)]).plaintext, Vec::<String>::new());
+        assert_eq!(sorted(&[unreachable(53)]).plaintext, ["10.1.0.2 > 10.1.0.1 protocol 1"]);
     }
 
     #[test]

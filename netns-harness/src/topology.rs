@@ -163,6 +163,9 @@ pub struct Natted {
 /// An address of the server of [`natted`] that is not on any link.
 pub const INNER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 99, 0, 1));
 
+/// A second outer address of the clients' router, see [`Natted::translate_to_other_address`].
+pub const OTHER_OUTER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 3));
+
 impl Natted {
     /// The address that the clients have outside.
     pub fn outer(&self) -> IpAddr {
@@ -177,6 +180,18 @@ impl Natted {
         // Replaced, not taken out and put back: without any rule the kernel stops to track, and lets packets through as
         // they are.
         self.nat.check(IPTABLES, &masquerade(&["-R", "POSTROUTING", "1"], ports))?;
+        self.nat.check("conntrack", &["-F"]).map(drop)
+    }
+
+    /// The clients have [`OTHER_OUTER`] and these ports outside from now on, and every mapping made so far is forgotten.
+    ///
+    /// # Errors
+    /// When iproute2, iptables or conntrack fails.
+    pub fn translate_to_other_address(&self, ports: &str) -> Result<()> {
+        self.nat.netns().ip(&["addr", "add", &format!("{OTHER_OUTER}/24"), "dev", OUTSIDE])?;
+        let to = format!("{OTHER_OUTER}:{ports}");
+        let rule = ["-o", OUTSIDE, "-p", "udp", "-j", "SNAT", "--to-source", &to, "--random"];
+        self.nat.check(IPTABLES, &[&["-w", "-t", "nat", "-R", "POSTROUTING", "1"], rule.as_slice()].concat())?;
         self.nat.check("conntrack", &["-F"]).map(drop)
     }
 }

@@ -23,6 +23,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::udp::bracketed;
 use crate::logging;
+use crate::os::inherit_nothing;
 use crate::report::identity_text;
 use crate::revocation::serial;
 
@@ -107,6 +108,7 @@ fn execute(hook: &Hook) -> io::Result<Ended> {
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .process_group(0);
+    inherit_nothing(&mut command);
     let mut child = command.spawn()?;
     // Its copies of the pipe's end are to be the only ones.
     drop(command);

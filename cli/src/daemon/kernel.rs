@@ -225,7 +225,12 @@ impl Kernel {
     }
 
     fn put(&mut self, sa: &SaInstall) -> Result<(), String> {
-        let lowered = lower::sa(sa);
+        let mut lowered = lower::sa(sa);
+        if sa.direction == SaDirection::Inbound
+            && let Some(reqid) = self.mirror.inbound_reqid(&sa.name, sa.mode, &sa.selector)
+        {
+            lowered.reqid = reqid;
+        }
         let answer = match sa.direction {
             SaDirection::Inbound => self.connection.install_sa(&lowered).map(|_how| ()),
             // Nothing larval stands in for an outbound SA but the acquire's own, which NEWSA replaces.

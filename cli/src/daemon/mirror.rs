@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ike::event::{Companions, PolicyMatch, PolicyQuery};
-use policy::model::sa::{Direction, Mode, Protocol};
+use ike::event::{Companions, PolicyMatch, PolicyQuery, SaName};
+use policy::model::sa::{Direction, Mode, Protocol, ReqId};
 use policy::model::selector::Selector;
 use xfrm::model::notice::Notice;
 use xfrm::model::policy::{List, Place, Policy, Verdict};
+use xfrm::model::template::Template;
 
 use super::lower::Wanted;
 
@@ -72,6 +73,24 @@ impl Mirror {
             })
             .min_by_key(|entry| (entry.policy.selector != *outbound, entry.policy.priority, entry.order))
             .and_then(|entry| Wanted::of(&entry.policy.templates))
+    }
+
+    /// The reqid that the inbound policy wants of this inbound SA, if it names one: setkey's `unique` gives each direction
+    /// its own, and the kernel lets no packet in by an SA of another.
+    pub fn inbound_reqid(&self, name: &SaName, mode: Mode, inbound: &Selector) -> Option<ReqId> {
+        let ends = Some((name.src, name.dst));
+        let serves = |template: &&Template| {
+            template.protocol == name.protocol
+                && template.mode == mode
+                && (template.endpoints == ends || (template.endpoints.is_none() && mode == Mode::Transport))
+        };
+        self.policies
+            .values()
+            .filter(|entry| entry.policy.place == Place::Spd(Direction::In) && entry.policy.selector.contains(inbound))
+            .filter_map(|entry| Some((entry, entry.policy.templates.iter().find(serves)?.reqid)))
+            .min_by_key(|(entry, _)| (entry.policy.selector != *inbound, entry.policy.priority, entry.order))
+            .map(|(_, reqid)| reqid)
+            .filter(|reqid| *reqid != ReqId(0))
     }
 
     /// The outbound policy that the kernel asks first for packets of `flow`, if that one wants SAs.

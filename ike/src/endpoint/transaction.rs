@@ -278,7 +278,9 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&id) else { return };
         let path = sa.facts.path;
         let asked = sa.session.as_ref().and_then(|session| session.transactions.get(&chain.message_id));
-        let purpose = asked.filter(|asked| asked.identifier == payload.identifier).map(|asked| asked.purpose);
+        // charon leaves the identifier of a REPLY at zero; the message ID and the HASH tie it to our question all the same.
+        let is_ours = |asked: &&Transaction| payload.identifier == 0 || asked.identifier == payload.identifier;
+        let purpose = asked.filter(is_ours).map(|asked| asked.purpose);
         let fits = match purpose {
             Some(Purpose::Login | Purpose::Pull) => payload.kind == ConfigType::REPLY,
             Some(Purpose::Status(_) | Purpose::Push) => payload.kind == ConfigType::ACK,

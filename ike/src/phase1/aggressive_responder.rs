@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use policy::model::identity::Identity;
+use policy::model::remote::RemoteSelector;
 
 use super::exchange::{
     AGGRESSIVE_FIRST, Keyed, Publics, Secrets, clear, note_foreign_requests, our_id, our_requests, read_third,
@@ -46,7 +47,8 @@ pub(crate) struct AwaitSignature {
 struct Answer {
     /// SA, KE, NONCE, ID.
     front: Vec<(PayloadType, Vec<u8>)>,
-    /// The peer asked for certificates: without that, AM2 is not made larger by them (ATTACKS section 1).
+    /// The peer asked for certificates, or the block is for its address alone. Others, who may be anybody with any
+    /// source address, get none unasked: AM2 is not made an amplifier (ATTACKS section 1).
     certificates: bool,
 }
 
@@ -98,7 +100,9 @@ pub(crate) fn begin(
     let keyed = Keyed::new(agreed, cookies, publics, &Secrets { gxy, psk }, sai);
     let hash = keyed.hash_r(&own_id);
     let next = ExpectProof { keyed, id_body, identity };
-    let answer = Answer { front, certificates: bodies(&payloads, PayloadType::CERTREQ).next().is_some() };
+    let asked = bodies(&payloads, PayloadType::CERTREQ).next().is_some();
+    let certificates = asked || facts.remote.remote.selector != RemoteSelector::Anonymous;
+    let answer = Answer { front, certificates };
     match prove(&next.keyed, hash, facts)? {
         Proving::Signing(job) => {
             let state = AwaitSignature { next, job, answer };

@@ -37,17 +37,11 @@ pub(crate) struct Means {
     pub(crate) key: bool,
 }
 
-/// Methods that this build negotiates.
-fn is_negotiated(auth: AuthMethod) -> bool {
-    auth.xauth().is_none()
-}
-
 /// Can the proposal be run by this build and with these means? What is broken stands here only if the configuration
 /// insists (`allow_weak`).
 fn usable(proposal: &Phase1Proposal, means: Means) -> bool {
     let facts = proposal.cipher.cipher.facts();
-    is_negotiated(proposal.auth)
-        && (means.signature || !proposal.auth.we_sign())
+    (means.signature || !proposal.auth.we_sign())
         && (means.key || !proposal.auth.is_psk())
         && facts.supported
         && facts.phase1.is_some()

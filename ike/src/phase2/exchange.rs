@@ -51,7 +51,6 @@ pub(crate) struct SaFacts {
     pub(crate) traits: PeerTraits,
     pub(crate) role: Role,
     /// How phase 1 was authenticated; [`AuthMethod::xauth`] says what must still follow.
-    #[allow(dead_code, reason = "read by XAuth, which must finish before a quick mode begins")]
     pub(crate) auth: AuthMethod,
     /// The address that mode config gave the peer.
     pub(crate) assigned: Option<IpAddr>,

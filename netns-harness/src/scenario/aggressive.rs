@@ -19,7 +19,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &ALL_PAIRS, "aggressive-psk-fqdn", about, |desk, a, b| {
         by_name(desk, (a, b), |host| Id::Fqdn(format!("{host}.desk")))
     });
-    for_pairs(out, &PAIRS, "aggressive-psk-user-fqdn", about, |desk, a, b| {
+    for_pairs(out, &ALL_PAIRS, "aggressive-psk-user-fqdn", about, |desk, a, b| {
         by_name(desk, (a, b), |host| Id::UserFqdn(format!("{host}@desk.example")))
     });
     for_pairs(out, &ALL_PAIRS, "aggressive-psk-keyid", about, |desk, a, b| {

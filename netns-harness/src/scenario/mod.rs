@@ -19,6 +19,7 @@ mod psk;
 mod racoonctl;
 mod rekey;
 mod roadwarrior;
+mod roadwarrior_auth;
 pub mod seeds;
 pub mod stage;
 mod traffic;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<Scenario> {
     rekey::add(&mut out);
     policies::add(&mut out);
     roadwarrior::add(&mut out);
+    roadwarrior_auth::add(&mut out);
     deletion::add(&mut out);
     partial::add(&mut out);
     certificates::add(&mut out);

@@ -10,7 +10,7 @@ use crate::host::{Family, Host};
 use crate::kernel_state::{self, Sa};
 use crate::peer::ours::{self, Ours};
 use crate::peer::strongswan::{self, Strongswan};
-use crate::peer::tunnel::{Begin, Mode, Selectors, Tunnel};
+use crate::peer::tunnel::{Begin, Id, Mode, Selectors, Tunnel};
 use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
 use crate::process::Process;
@@ -79,9 +79,12 @@ impl Nets {
         let (a, b) = (gateways.west.address(Family::V4), gateways.east.address(Family::V4));
         let mut at_west = Tunnel::transport(a, b, papers.credentials(&papers.alice));
         at_west.mode = Mode::tunnel(HOME, NETS[0]);
+        // pluto takes a peer for one of several connections by its identity only if that is written.
+        at_west.remote_id = Id::Dn("/C=US/O=Desk/CN=bob.desk".to_owned());
         at_west.children = NETS.map(|net| Selectors::any(HOME, net)).to_vec();
         let mut at_east = Tunnel::transport(b, a, papers.credentials(&papers.bob));
         at_east.mode = Mode::tunnel(NETS[0], HOME);
+        at_east.remote_id = Id::Dn("/C=US/O=Desk/CN=alice.desk".to_owned());
         at_east.children = NETS.map(|net| Selectors::any(net, HOME)).to_vec();
         let crate::topology::Gateways { left, west, east, right } = gateways;
         Ok(Self { left, right, west: (west, at_west), east: (east, at_east) })

@@ -178,3 +178,23 @@ fn policies_that_no_quick_mode_can_give_want_nothing() {
     let ah = Template { protocol: Protocol::Ah, ..tunnel("10.0.0.3") };
     assert_eq!(Wanted::of(&[tunnel("10.0.0.2"), ah]), None, "two peers");
 }
+
+#[test]
+fn an_inbound_sa_has_the_reqid_of_the_inbound_policy() {
+    let name = SaName { protocol: Protocol::Esp, spi: Spi(0x1000), src: ip("10.0.0.2"), dst: ip("10.0.0.1") };
+    let mut mirror = Mirror::default();
+    let inbound = hosts().reversed();
+    assert_eq!(mirror.inbound_reqid(&name, Mode::Transport, &inbound), None);
+    mirror.replace(vec![
+        policy(9, hosts(), Direction::Out, vec![template(Mode::Transport, None, 16385)]),
+        policy(8, inbound, Direction::In, vec![template(Mode::Transport, None, 16386)]),
+        policy(16, selector("0.0.0.0/0", "10.0.0.1/32"), Direction::In, vec![template(Mode::Transport, None, 7)]),
+    ]);
+    assert_eq!(mirror.inbound_reqid(&name, Mode::Transport, &inbound), Some(ReqId(16386)));
+    assert_eq!(mirror.inbound_reqid(&name, Mode::Tunnel, &inbound), None);
+    let tunnel = template(Mode::Tunnel, Some(("10.0.0.2", "10.0.0.1")), 9);
+    mirror.replace(vec![policy(8, inbound, Direction::In, vec![tunnel])]);
+    assert_eq!(mirror.inbound_reqid(&name, Mode::Tunnel, &inbound), Some(ReqId(9)));
+    let elsewhere = SaName { src: ip("10.0.0.3"), ..name };
+    assert_eq!(mirror.inbound_reqid(&elsewhere, Mode::Tunnel, &inbound), None);
+}

@@ -70,8 +70,8 @@ mod tests {
     use super::*;
 
     const SHADOW: &str = "root:*:19000:0:99999:7:::
-carol:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8:19000:0:99999:7:::
-dave:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8:19000:0:99999:7::20000:
+carol:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5:19000:0:99999:7:::
+dave:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5:19000:0:99999:7::20000:
 ";
 
     #[test]

@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    const FIVE: &str = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8";
+    const FIVE: &str = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
 
     fn ask(user: &str, password: &str) -> PasswordCheck {
         PasswordCheck {
