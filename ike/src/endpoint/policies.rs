@@ -2,9 +2,6 @@
 //!
 //! A policy is used by the children with its key and by the quick modes under way for it; with the last of them it goes.
 
-use std::net::IpAddr;
-
-use policy::model::addr::host_net;
 use policy::model::identity::Identity;
 use policy::model::sa::ReqId;
 use policy::model::selector::Selector;
@@ -31,15 +28,12 @@ impl Endpoint {
         let Some((JobOwner::Quick(id, message_id), _)) = self.cx.finish_job(job) else { return };
         let Some(sa) = self.sas.get(&id) else { return };
         let asked = sa.quick.get(&message_id).and_then(Quick::asked);
-        let (identity, leased) = (sa.facts.owner.identity.clone(), sa.facts.assigned);
+        let identity = sa.facts.owner.identity.clone();
         let policy = match asked {
-            Some(asked) => {
-                self.evict_former_holders(&asked, &identity, leased);
-                match self.check_taken(id, &asked).and_then(|()| self.claim(&asked, &identity, policy)) {
-                    Ok(policy) => policy,
-                    Err(error) => return self.fail_quick(id, message_id, &error),
-                }
-            }
+            Some(asked) => match self.check_taken(id, &asked).and_then(|()| self.claim(&asked, &identity, policy)) {
+                Ok(policy) => policy,
+                Err(error) => return self.fail_quick(id, message_id, &error),
+            },
             None => policy,
         };
         if let Some(key) = policy.and_then(|policy| self.generated.get(&policy.outbound)).map(|entry| entry.key)
@@ -48,17 +42,6 @@ impl Endpoint {
             quick.generated = Some(key);
         }
         self.drive_quick(id, message_id, quick::Step::Policy(job, policy), None);
-    }
-
-    /// An address that mode config has leased to this peer is its own: what was made for whoever had it before, and went
-    /// without a word, is in its way.
-    fn evict_former_holders(&mut self, asked: &ChildKey, identity: &Identity, leased: Option<IpAddr>) {
-        let Some(leased) = leased.map(host_net).filter(|leased| asked.outbound.dst == *leased) else { return };
-        let former = |entry: &&Generated| entry.identity != *identity && entry.key.outbound.dst == leased;
-        let keys: Vec<ChildKey> = self.generated.values().filter(former).map(|entry| entry.key).collect();
-        for key in keys {
-            self.evict(key);
-        }
     }
 
     /// What of the policies made so far is for this peer's quick mode. `found` is what the kernel has; its notices may be

@@ -260,7 +260,7 @@ fn id(id: &Id, auth: &Auth) -> Option<String> {
         Id::Usual => (!matches!(auth, Auth::Psk(_))).then(|| "%fromcert".to_owned()),
         Id::Address(address) => Some(address.to_string()),
         Id::Fqdn(name) => Some(format!("@{name}")),
-        Id::UserFqdn(name) => Some(format!("@@{name}")),
+        Id::UserFqdn(name) => Some(name.clone()),
         Id::Dn(name) => Some(format!("\"{}\"", name.replace('/', ", ").trim_start_matches(", "))),
         Id::KeyId(name) => Some(format!("@[{name}]")),
     }

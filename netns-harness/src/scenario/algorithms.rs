@@ -1,4 +1,4 @@
-//! The algorithms that people still have, each in both phases, and two sides that have none in common.
+//! The algorithms that people still have, each in both phases, and two sides that have none in common: with libreswan.
 
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ use crate::peer::suite::{
 use crate::peer::{Kind, PATIENCE};
 use crate::ping::{self, Running};
 use crate::scenario::stage::{QUIET, Stage};
-use crate::scenario::{Scenario, for_pairs};
+use crate::scenario::{PLUTO, Scenario, for_pairs};
 
-/// Ours with another make, each in one role.
-const PAIRS: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Charon), (Kind::Pluto, Kind::Ours)];
+/// AES-GCM with an ICV of 128 bits.
+const GCM: Spelling = Spelling { racoon: "aes_gcm16 128", charon: "aes128gcm16", pluto: "aes_gcm128" };
+/// AES in counter mode.
+const CTR: Spelling = Spelling { racoon: "aes_ctr 128", charon: "aes128ctr", pluto: "aes_ctr128" };
 
 /// A cipher, a hash and a group for both phases, and what the kernel calls the first two.
 type Row = (&'static str, &'static str, [Spelling; 3], [&'static str; 2]);
@@ -35,24 +37,45 @@ const ROWS: [Row; 10] = [
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     for (name, about, words, kernel) in ROWS {
-        for_pairs(out, &PAIRS, name, about, move |desk, a, b| agree(desk, (a, b), words, kernel));
+        for_pairs(out, &PLUTO, name, about, move |desk, a, b| agree(desk, (a, b), words, kernel));
     }
+    let gcm = "AES-GCM for ESP, which authenticates by itself";
+    for_pairs(out, &PLUTO, "alg-esp-gcm", gcm, |desk, a, b| esp(desk, (a, b), GCM, None, &["rfc4106(gcm(aes))"]));
+    let ctr = "AES in counter mode for ESP";
+    let kernel = &["rfc3686(ctr(aes))", "hmac(sha256)"];
+    for_pairs(out, &PLUTO, "alg-esp-ctr", ctr, |desk, a, b| esp(desk, (a, b), CTR, Some(SHA256), kernel));
     let phase1 = "no phase 1 proposal in common: refused, nothing comes up";
-    for_pairs(out, &PAIRS, "alg-mismatch-phase1", phase1, |desk, a, b| {
+    for_pairs(out, &PLUTO, "alg-mismatch-phase1", phase1, |desk, a, b| {
         differ(desk, (a, b), Phase1Suite { cipher: AES128, ..PHASE1 }, PHASE2)
     });
     let phase2 = "no phase 2 proposal in common: refused, nothing comes up";
-    for_pairs(out, &PAIRS, "alg-mismatch-phase2", phase2, |desk, a, b| {
+    for_pairs(out, &PLUTO, "alg-mismatch-phase2", phase2, |desk, a, b| {
         differ(desk, (a, b), PHASE1, Phase2Suite { hash: Some(SHA512), ..PHASE2 })
     });
 }
 
 fn agree(desk: &mut Desk, kinds: (Kind, Kind), words: [Spelling; 3], kernel: [&str; 2]) -> Result<()> {
     let [cipher, hash, group] = words;
+    let phase2 = Phase2Suite { cipher, hash: Some(hash), group, ..PHASE2 };
+    carries(desk, kinds, Phase1Suite { cipher, hash, group }, phase2, &kernel)
+}
+
+/// The usual phase 1, and this for ESP.
+fn esp(desk: &mut Desk, kinds: (Kind, Kind), cipher: Spelling, hash: Option<Spelling>, kernel: &[&str]) -> Result<()> {
+    carries(desk, kinds, PHASE1, Phase2Suite { cipher, hash, ..PHASE2 }, kernel)
+}
+
+/// Both sides have these suites only; both kernels name the algorithms so, and pings flow.
+fn carries(
+    desk: &mut Desk,
+    kinds: (Kind, Kind),
+    phase1: Phase1Suite,
+    phase2: Phase2Suite,
+    kernel: &[&str],
+) -> Result<()> {
     let stage = Stage::set(desk, kinds, Family::V4, |alice, bob| {
         for side in [alice, bob] {
-            side.phase1 = Phase1Suite { cipher, hash, group };
-            side.phase2 = Phase2Suite { cipher, hash: Some(hash), group, ..PHASE2 };
+            (side.phase1, side.phase2) = (phase1, phase2);
         }
     })?;
     for sa in stage.establish(desk)? {

@@ -99,7 +99,7 @@ fn refused(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
     if answer.handshake || answer.messages > 1 || answer.notify.as_deref() != Some("NO-PROPOSAL-CHOSEN") {
         return Err(door.refuse(&answer, "one NO-PROPOSAL-CHOSEN was expected"));
     }
-    wait::until(PATIENCE, "bob to log what did not fit", || Ok(door.bob.log()?.contains("nearest of ours")))
+    wait::until(PATIENCE, "bob to log what did not fit", || Ok(door.bob.log()?.contains("peer offers (3des, md5")))
         .map_err(|failure| failure.with("bob's log", door.bob.log().unwrap_or_default()))?;
     desk.proved("3des, md5, group 2 are refused with one NO-PROPOSAL-CHOSEN, and a log line says how the nearest of ours differs");
     Ok(())
@@ -164,14 +164,14 @@ const WRONG: [(&str, &str); 10] = [
 fn malformed(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
     let door = Door::set(desk, |_| {})?;
     for (argument, what) in WRONG {
-        let answer = door.probe(SHORT, &[USUAL, argument])?;
+        let answer = door.probe(SHORT, &[argument, USUAL])?;
         if answer.handshake || answer.messages > 1 {
             return Err(door.refuse(&answer, &format!("{what} ({argument}) got a handshake, or more than one answer")));
         }
     }
     desk.proved(format!("{} first messages that are wrong got no handshake and at most one notify each", WRONG.len()));
     // Reserved octets are ignored on receipt, so this one is legal.
-    for arguments in [&[USUAL, "--mbz=255"][..], &[USUAL]] {
+    for arguments in [&["--mbz=255", USUAL][..], &[USUAL]] {
         let answer = door.probe(SHORT, arguments)?;
         if !answer.handshake {
             return Err(door.refuse(&answer, "a legal first message is no longer answered"));
