@@ -22,6 +22,10 @@ use crate::uml::boot::Output;
 
 /// Scenarios per test kernel: starting one takes as long as a short scenario.
 const PER_KERNEL: usize = 10;
+/// Failed scenarios are played once more, alone: on a busy machine a kernel ends by itself, a capture loses packets, and a
+/// daemon of another make misses its own timers. What passes then is named at the end, for a fault of ours that shows one time
+/// in two hides there too. With more failures than this nothing is played again: that is no accident.
+const MOST_AGAIN: usize = 12;
 /// How long a test kernel may take to begin with its first scenario.
 const BOOT: Duration = Duration::from_secs(60);
 /// Test kernels at the same time, at most. Each has one CPU, and waits about a third of its time: for timers of the daemons,
@@ -133,19 +137,22 @@ fn scenarios(names: Vec<String>, programs: &Path, choice: &Choice) -> Result<Vec
         }
     });
     let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (unproven, mut outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(proved_nothing);
-    for outcome in unproven {
-        println!("again, since that said nothing of the programs: {}", outcome.name);
-        outcomes.extend(play_group("test/kernel-again", vec![outcome.name], programs, choice));
+    let (failed, mut outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.result.is_err());
+    if failed.len() > MOST_AGAIN {
+        outcomes.extend(failed);
+        return Ok(outcomes);
+    }
+    let mut second_try: Vec<String> = Vec::new();
+    for outcome in failed {
+        println!("again, alone on the machine: {}", outcome.name);
+        let played = play_group("test/kernel-again", vec![outcome.name], programs, choice);
+        second_try.extend(played.iter().filter(|again| again.result.is_ok()).map(|again| again.name.clone()));
+        outcomes.extend(played);
+    }
+    if !second_try.is_empty() {
+        println!("passed at the second attempt only, look into each: {}", second_try.join(", "));
     }
     Ok(outcomes)
-}
-
-/// Did the desk fail, and not what stood on it? The test kernel ended by itself, or a busy machine's capture lost packets.
-/// Such a scenario is played once more; what it says then counts.
-fn proved_nothing(outcome: &Outcome) -> bool {
-    let desk = ["its kernel ended", "the capture is incomplete"];
-    outcome.result.as_ref().is_err_and(|report| desk.iter().any(|words| report.contains(words)))
 }
 
 /// Plays a group; after a scenario that took its kernel down, the rest go on with a new one.
