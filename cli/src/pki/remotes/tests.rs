@@ -3,15 +3,21 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::symm::Cipher;
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
+use policy::model::algorithm::{Cipher as PhaseCipher, Group, Hash, SizedCipher};
 use policy::model::identity::ConfiguredId;
+use policy::model::lifetime::Lifetime;
+use policy::model::proposal::Phase1Proposal;
 use policy::model::remote::CertificateFiles;
 use tempfile::TempDir;
 
@@ -49,11 +55,15 @@ fn certificate(name: &str, key: &PKey<Private>, issuer: &str, with: &PKey<Privat
 
 impl Fixture {
     fn new(bits: u32) -> Self {
+        Self::with_key(&key(bits))
+    }
+
+    fn with_key(mine: &PKey<Private>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (ca, mine) = (key(2048), key(bits));
+        let ca = key(2048);
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         fs::write(path("ca.crt"), certificate("CA", &ca, "CA", &ca).to_pem().unwrap()).unwrap();
-        fs::write(path("mycert.crt"), certificate("host", &mine, "CA", &ca).to_pem().unwrap()).unwrap();
+        fs::write(path("mycert.crt"), certificate("host", mine, "CA", &ca).to_pem().unwrap()).unwrap();
         let remote = Remote {
             my_identifier: MyIdentifier::CertificateSubject,
             certificate: Some(CertificateFiles { certificate: path("mycert.crt"), key: path("mykey.pem") }),
@@ -113,6 +123,65 @@ fn a_certificate_and_its_key() {
     let loaded = fixture.load().unwrap();
     assert_eq!(loaded.keys.len(), 1);
     assert_eq!(loaded.config.remotes[1].id, RemoteId(1));
+}
+
+fn proposal(auth: AuthMethod) -> Phase1Proposal {
+    Phase1Proposal {
+        cipher: SizedCipher { cipher: PhaseCipher::Aes, key_bits: Some(256) },
+        hash: Hash::Sha256,
+        auth,
+        group: Group::Modp2048,
+        lifetime: Lifetime { time: Duration::from_secs(3600), kilobytes: None },
+    }
+}
+
+/// The key says which signature `rsasig` is; a method that it cannot sign for is refused with its file.
+#[test]
+fn the_method_follows_the_key() {
+    let ec = |name: Nid| {
+        let group = EcGroup::from_curve_name(name).unwrap();
+        PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+    };
+    let keys = [
+        (key(2048), AuthMethod::RsaSignature, 256),
+        (ec(Nid::X9_62_PRIME256V1), AuthMethod::EcdsaP256, 64),
+        (ec(Nid::SECP384R1), AuthMethod::EcdsaP384, 96),
+        (ec(Nid::SECP521R1), AuthMethod::EcdsaP521, 132),
+    ];
+    for (key, method, octets) in keys {
+        let mut fixture = Fixture::with_key(&key);
+        fixture.remote().proposals =
+            [AuthMethod::RsaSignature, AuthMethod::PreSharedKey, method].map(proposal).to_vec();
+        let loaded = fixture.load().unwrap();
+        let remote = &loaded.config.remotes[0];
+        let methods: Vec<AuthMethod> = remote.remote.proposals.iter().map(|proposal| proposal.auth).collect();
+        assert_eq!(methods, [method, AuthMethod::PreSharedKey, method]);
+        let handle = remote.credential.as_ref().unwrap().key;
+        let hash = vec![7; method.signature_hash().unwrap_or(Hash::Sha256).facts().output];
+        assert_eq!(loaded.keys.sign(handle, &hash).unwrap().len(), octets);
+        let other = if method == AuthMethod::EcdsaP384 { AuthMethod::EcdsaP256 } else { AuthMethod::EcdsaP384 };
+        fixture.remote().proposals = vec![proposal(other)];
+        let fault = format!("remote anonymous: {} needs another kind of key than mycert.crt has", other.racoon_name());
+        assert_eq!(fixture.faults(), [fault]);
+    }
+}
+
+/// As racoon: a file with keys that others may read is not used, and the line says how to mend it.
+#[test]
+fn keys_that_others_may_read_are_not_used() {
+    let mut fixture = Fixture::new(2048);
+    let path = fixture.folder.path().join("psk.txt");
+    fs::write(&path, "192.0.2.1 a key of some thirty characters\n").unwrap();
+    fixture.daemon.psk_file = Some(path.to_string_lossy().into_owned());
+    fixture.remote().proposals = vec![proposal(AuthMethod::PreSharedKey)];
+    fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    let loaded = fixture.load().unwrap();
+    assert!(loaded.config.psks.is_empty());
+    assert!(loaded.warnings[0].contains("has weak file permission 0640: chmod 600"), "{:?}", loaded.warnings);
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let loaded = fixture.load().unwrap();
+    assert!(loaded.config.psks.for_address([192, 0, 2, 1].into()).is_some());
+    assert_eq!(loaded.warnings, Vec::<String>::new());
 }
 
 #[test]
