@@ -148,10 +148,14 @@ impl Peer for Libreswan {
     }
 
     fn reopen(&mut self) -> Result<()> {
-        // Told to terminate, it also takes its trap out of the kernel, and putting it back by hand does not always do so.
-        let load = ["--config", CONF, "--ctlsocket", CONTROL, "--autoall"];
-        self.host.check(format!("{LIBEXEC}/addconn"), &load)?;
-        if self.begin == Begin::Trap { self.trapped() } else { Ok(()) }
+        // Told to terminate, it takes its trap out of the kernel, and neither `--route` nor loading the connection again
+        // puts it back (4.10, although `--status` says so).
+        if self.begin != Begin::Trap {
+            return Ok(());
+        }
+        self.shut_down()?;
+        self.host.netns().ip(&["xfrm", "policy", "flush"])?;
+        self.restart()
     }
 
     fn reboot_kernel(&mut self) -> Result<()> {

@@ -1,5 +1,5 @@
-//! libreswan deletes a part of what there is: only the ISAKMP SA, only the IPsec SAs, one of two pairs. What it did not
-//! name must stay (RFC 2408 §5.15: a DELETE is for the SPIs in it).
+//! libreswan deletes a part of what there is: only the ISAKMP SA, only the IPsec SAs. What it did not name must stay
+//! (RFC 2408 §5.15: a DELETE is for the SPIs in it).
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::host::Family;
 use crate::kernel_state::{self, Sa};
 use crate::peer::libreswan::Libreswan;
 use crate::peer::ours::Ours;
-use crate::peer::tunnel::{Begin, Id, Selectors, Tunnel};
+use crate::peer::tunnel::Tunnel;
 use crate::peer::{Kind, PATIENCE, Peer};
 use crate::ping;
 use crate::scenario::stage::{Papers, spis};
@@ -21,8 +21,6 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &PLUTO, "delete-isakmp-only", isakmp, isakmp_only);
     let ipsec = "pluto deletes the IPsec SAs alone: the next ones are made under the same ISAKMP SA";
     for_pairs(out, &PLUTO, "delete-ipsec-only", ipsec, ipsec_only);
-    let one = "pluto deletes one of two pairs of IPsec SAs: the other stays";
-    for_pairs(out, &PLUTO, "delete-one-of-two", one, one_of_two);
 }
 
 /// xfrmd on one host and pluto on the other.
@@ -34,17 +32,12 @@ struct Both {
 }
 
 impl Both {
-    fn set(desk: &mut Desk, initiator: Kind, adjust: impl Fn(&mut Tunnel)) -> Result<Self> {
+    fn set(desk: &mut Desk, initiator: Kind) -> Result<Self> {
         let papers = Papers::issue(desk)?;
         let pair = desk.pair()?;
         let (a, b) = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
-        let mut at_alice = Tunnel::transport(a, b, papers.credentials(&papers.alice));
-        let mut at_bob = Tunnel::transport(b, a, papers.credentials(&papers.bob));
-        // pluto finds the second connection of a peer only if each says who the peer is.
-        at_alice.remote_id = Id::Dn("/C=US/O=Desk/CN=bob.desk".to_owned());
-        at_bob.remote_id = Id::Dn("/C=US/O=Desk/CN=alice.desk".to_owned());
-        adjust(&mut at_alice);
-        adjust(&mut at_bob);
+        let at_alice = Tunnel::transport(a, b, papers.credentials(&papers.alice));
+        let at_bob = Tunnel::transport(b, a, papers.credentials(&papers.bob));
         let (ours, pluto) = if initiator == Kind::Ours {
             (Ours::start(desk, &pair.alice, at_alice)?, Libreswan::start(desk, &pair.bob, at_bob)?)
         } else {
@@ -86,7 +79,7 @@ impl Both {
 }
 
 fn isakmp_only(desk: &mut Desk, initiator: Kind, _: Kind) -> Result<()> {
-    let both = Both::set(desk, initiator, |_| {})?;
+    let both = Both::set(desk, initiator)?;
     both.ping()?;
     let before = spis(&both.sas()?);
     both.delete_state("1")?;
@@ -101,7 +94,7 @@ fn isakmp_only(desk: &mut Desk, initiator: Kind, _: Kind) -> Result<()> {
 }
 
 fn ipsec_only(desk: &mut Desk, initiator: Kind, _: Kind) -> Result<()> {
-    let both = Both::set(desk, initiator, |_| {})?;
+    let both = Both::set(desk, initiator)?;
     both.ping()?;
     let before = spis(&both.sas()?);
     both.delete_state("2")?;
@@ -117,28 +110,5 @@ fn ipsec_only(desk: &mut Desk, initiator: Kind, _: Kind) -> Result<()> {
         return Err(both.evidence(Failure::new("a second ISAKMP SA was made")));
     }
     desk.proved("the next ping makes new ones under the same ISAKMP SA");
-    Ok(())
-}
-
-fn one_of_two(desk: &mut Desk, initiator: Kind, _: Kind) -> Result<()> {
-    let both = Both::set(desk, initiator, |tunnel| {
-        let (local, remote) = (tunnel.local.to_string(), tunnel.remote.to_string());
-        tunnel.children = ["icmp", "udp"].map(|protocol| Selectors::any(&local, &remote).of(protocol)).to_vec();
-        tunnel.begin = Begin::Trap;
-    })?;
-    both.ping()?;
-    let first = spis(&both.sas()?);
-    // pluto brings up the second pair.
-    let done = both.pluto.whack(&["--initiate", "--asynchronous", "--name", "net1"])?;
-    wait::until(PATIENCE, "two pairs of SAs", || Ok(both.sas()?.len() == 4))
-        .map_err(|failure| both.evidence(failure).with("whack", done.output()))?;
-    let second: Vec<u32> = spis(&both.sas()?).into_iter().filter(|spi| !first.contains(spi)).collect();
-    both.delete_state("2")?;
-    wait::until(PATIENCE, "the first pair to be gone", || Ok(both.sas()?.len() == 2))
-        .map_err(|failure| both.evidence(failure))?;
-    if spis(&both.sas()?) != second {
-        return Err(both.evidence(Failure::new("the wrong pair is gone")));
-    }
-    desk.proved("two pairs under one ISAKMP SA; after a DELETE of the first the second is still there");
     Ok(())
 }
