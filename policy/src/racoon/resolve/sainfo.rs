@@ -232,7 +232,8 @@ impl Resolver<'_> {
         self.each(body, |resolver, args| resolver.sainfo_directive(&mut parts, &mut seen, args));
         let protect_themselves = !parts.ciphers.is_empty() && parts.ciphers.iter().all(|cipher| cipher.is_aead());
         for name in ["encryption_algorithm", "authentication_algorithm"] {
-            if !seen.has(name) && !(protect_themselves && name == "authentication_algorithm") {
+            let is_needless = protect_themselves && name == "authentication_algorithm";
+            if !is_needless && !seen.has(name) {
                 self.diagnostics.error(args.name_span(), format!("this `sainfo` lacks `{name}`"));
             }
         }
