@@ -24,6 +24,11 @@ const NATT_PORT: u16 = 4500;
 /// ICMPv6 types of neighbour discovery and multicast listener discovery, which never go through IPsec policy here.
 const NEIGHBOUR_TYPES: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
 
+/// Where an ISAKMP header says which payload is the first (RFC 2408 §3.1).
+const NEXT_PAYLOAD: usize = 16;
+/// The payload that is a piece of a message.
+const FRAGMENT: u8 = 132;
+
 /// A count of what was seen.
 #[derive(Debug, Clone, Default)]
 pub struct Traffic {
@@ -33,6 +38,10 @@ pub struct Traffic {
     pub in_udp: u64,
     /// Datagrams of IKE.
     pub ike: u64,
+    /// Those of them that are a piece of a message.
+    pub ike_pieces: u64,
+    /// Those of them that IP had to cut.
+    pub ike_cut: u64,
     /// NAT keepalives.
     pub keepalives: u64,
     /// Packets that should have been encrypted, described.
@@ -45,6 +54,8 @@ impl Traffic {
         self.esp += other.esp;
         self.in_udp += other.in_udp;
         self.ike += other.ike;
+        self.ike_pieces += other.ike_pieces;
+        self.ike_cut += other.ike_cut;
         self.keepalives += other.keepalives;
         self.plaintext.extend(other.plaintext);
     }
@@ -130,10 +141,11 @@ impl Sorter {
                 self.natt(udp.payload());
             }
             (IpNumber::UDP, Some(TransportSlice::Udp(udp))) if is_ike(udp.source_port(), udp.destination_port()) => {
-                self.traffic.ike += 1;
+                self.ike(udp.payload());
             }
             (IpNumber::UDP, None) if payload.fragmented && first_fragment_is_ike(payload.payload) => {
                 self.traffic.ike += 1;
+                self.traffic.ike_cut += 1;
                 self.ike_fragments.insert(pair);
             }
             (IpNumber::UDP, None) if payload.fragmented && self.ike_fragments.contains(&pair) => {}
@@ -145,11 +157,16 @@ impl Sorter {
 }
 
 impl Sorter {
+    fn ike(&mut self, message: &[u8]) {
+        self.traffic.ike += 1;
+        self.traffic.ike_pieces += u64::from(message.get(NEXT_PAYLOAD) == Some(&FRAGMENT));
+    }
+
     /// What a port of NAT traversal carries (RFC 3948 §2): a keepalive, IKE behind four octets of zero, or else ESP.
     fn natt(&mut self, payload: &[u8]) {
         match payload {
             [0xff] => self.traffic.keepalives += 1,
-            [0, 0, 0, 0, ..] => self.traffic.ike += 1,
+            [0, 0, 0, 0, message @ ..] => self.ike(message),
             _ => {
                 self.traffic.esp += 1;
                 self.traffic.in_udp += 1;
