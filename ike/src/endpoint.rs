@@ -4,7 +4,9 @@
 //! `lifetimes`, `policies`, `commands`, `status`.
 
 mod admission;
+mod announced;
 mod commands;
+mod contact;
 mod fragments;
 mod hooks;
 mod informational;
@@ -33,7 +35,7 @@ use crate::endpoint::admission::Admission;
 use crate::endpoint::moves::Keepalives;
 use crate::endpoint::policies::Generated;
 use crate::endpoint::status::LastErrors;
-use crate::event::{CertificateId, ChildId, Input, Now, Output, SaPair};
+use crate::event::{CertificateId, ChildId, Input, Now, Output, Owner, SaPair};
 use crate::fragment::Reassembly;
 use crate::handshake::{self, Handshake};
 use crate::isakmp_sa::IsakmpSa;
@@ -48,11 +50,16 @@ use crate::transaction::throttle::Throttle;
 use crate::wire::header::{Cookie, Header};
 use crate::wire::number::{ExchangeType, PayloadType};
 
-/// Who rests on a certificate.
+/// Who rests on a certificate, or on an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Holder {
     Sa(Phase1Id),
     Child(ChildId),
+}
+
+impl Holder {
+    /// Not greater than any.
+    const LEAST: Self = Self::Sa(Phase1Id(0));
 }
 
 /// An IKEv1 endpoint. See [`crate::event`] for how to drive it.
@@ -72,7 +79,9 @@ pub struct Endpoint {
     /// Traffic that a quick mode, or a main mode before it, is under way for.
     pending: BTreeSet<ChildKey>,
     /// Peers that know that we know nothing of earlier SAs, or were found without any.
-    contacted: BTreeSet<IpAddr>,
+    contacted: BTreeSet<(IpAddr, Fingerprint)>,
+    /// Who rests on an identity.
+    by_identity: BTreeSet<(Fingerprint, Holder)>,
     /// Revoked while we run: a verdict that was on its way then must not let one of these in.
     revoked: BTreeSet<CertificateId>,
     admission: Admission,
@@ -103,6 +112,7 @@ impl Endpoint {
             generated: BTreeMap::new(),
             pending: BTreeSet::new(),
             contacted: BTreeSet::new(),
+            by_identity: BTreeSet::new(),
             revoked: BTreeSet::new(),
             admission: Admission::default(),
             last_errors: LastErrors::default(),
@@ -239,15 +249,17 @@ impl Endpoint {
         self.sas.get(&id).filter(may_come).map(|_| id)
     }
 
-    /// Notes who rests on which certificates.
-    fn index(&mut self, certificates: &[CertificateId], holder: Holder) {
-        for certificate in certificates {
+    /// Notes who rests on which identity and certificates.
+    fn index(&mut self, owner: &Owner, holder: Holder) {
+        self.by_identity.insert((contact::print(&owner.identity), holder));
+        for certificate in &owner.certificates {
             self.by_certificate.entry(certificate.clone()).or_default().insert(holder);
         }
     }
 
-    fn unindex(&mut self, certificates: &[CertificateId], holder: Holder) {
-        for certificate in certificates {
+    fn unindex(&mut self, owner: &Owner, holder: Holder) {
+        self.by_identity.remove(&(contact::print(&owner.identity), holder));
+        for certificate in &owner.certificates {
             crate::children::drop_member(&mut self.by_certificate, certificate, holder);
         }
     }
@@ -259,3 +271,6 @@ impl Endpoint {
         pairs.iter().for_each(|pair| self.cx.remove_sa(pair.inbound));
     }
 }
+
+#[cfg(test)]
+mod tests;

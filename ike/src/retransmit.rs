@@ -20,10 +20,13 @@ const DUPLICATE_BUDGET: u8 = 2;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// A datagram, as far as telling duplicates needs it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
+    /// Not greater than any.
+    pub(crate) const LEAST: Self = Self([0; 16]);
+
     /// Of a whole datagram.
     pub(crate) fn of(octets: &[u8]) -> Self {
         let mut short = [0; 16];

@@ -7,7 +7,7 @@ use policy::model::sa::{Protocol, Spi};
 use super::Endpoint;
 use crate::context::Path;
 use crate::error::ExchangeError;
-use crate::event::{ChildId, SaName};
+use crate::event::SaName;
 use crate::handshake::State;
 use crate::informational::exchange::{open, seal};
 use crate::message::{Cookies, Message};
@@ -22,7 +22,7 @@ use crate::wire::delete::DeletePayload;
 use crate::wire::header::Cookie;
 use crate::wire::message::{Tail, decode_chain};
 use crate::wire::notify::NotifyPayload;
-use crate::wire::number::{Flags, NotifyType, PayloadType, ProtocolId};
+use crate::wire::number::{DOI_IPSEC, Flags, NotifyType, PayloadType, ProtocolId};
 
 impl Endpoint {
     /// Sends one payload under an ISAKMP SA. It is not repeated: nothing answers it.
@@ -164,6 +164,8 @@ impl Endpoint {
                 }
             }
             NotifyType::INITIAL_CONTACT => self.drop_stale(id),
+            NotifyType::RESPONDER_LIFETIME => self.life_announced(id, notify),
+            NotifyType::CONNECTED => self.connected(id, notify),
             kind if kind.is_error() => {
                 self.cx.report(Level::Error, path.peer, Event::NotifyReceived { kind });
                 let about_isakmp = notify.protocol == ProtocolId::ISAKMP && matches!(notify.spi.len(), 0 | 16);
@@ -179,39 +181,6 @@ impl Endpoint {
         }
     }
 
-    /// INITIAL-CONTACT: the peer holds nothing that is older than this main mode. Only SAs of the same authenticated
-    /// identity go, whatever address they are with (RFC 2407 §4.6.3.3).
-    pub(super) fn drop_stale(&mut self, id: Phase1Id) {
-        let Some(sa) = self.sas.get_mut(&id).filter(|sa| !sa.contacted) else { return };
-        sa.contacted = true;
-        let (path, began) = (sa.facts.path, sa.began);
-        let identity = sa.facts.owner.identity.clone();
-        self.cx.report(Level::Info, path.peer, Event::InitialContact);
-        let stale: Vec<ChildId> = self
-            .children
-            .by_peer(path.peer.ip())
-            .into_iter()
-            .filter_map(|child| self.children.get(child))
-            .filter(|child| {
-                child.owner.identity == identity && child.established < began && child.made_under != Some(id)
-            })
-            .map(|child| child.id)
-            .collect();
-        for child in stale {
-            if let Some(child) = self.remove_child(child) {
-                self.cx.report(Level::Info, path.peer, Event::ChildPurged { sa: child.outbound });
-            }
-        }
-        let others: Vec<Phase1Id> = self.by_peer.get(&path.peer.ip()).into_iter().flatten().copied().collect();
-        for other in others.into_iter().filter(|other| *other != id) {
-            let is_stale =
-                |sa: &crate::isakmp_sa::IsakmpSa| sa.facts.owner.identity == identity && sa.established < began;
-            if self.sas.get(&other).is_some_and(is_stale) {
-                self.purge_sa(other);
-            }
-        }
-    }
-
     /// Closes an ISAKMP SA that the peer no longer has.
     pub(super) fn purge_sa(&mut self, id: Phase1Id) {
         let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) else { return };
@@ -220,6 +189,13 @@ impl Endpoint {
     }
 
     fn deleted_by_peer(&mut self, id: Phase1Id, delete: &DeletePayload) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        // RFC 2408 §3.15: an ISAKMP SA may be named under the general DOI; Cisco's clients name all SAs so (IKEV1 D-1).
+        let general = delete.doi == 0 && (delete.protocol == ProtocolId::ISAKMP || sa.facts.traits.unity);
+        if delete.doi != DOI_IPSEC && !general {
+            let (peer, reason) = (sa.facts.path.peer, format!("DELETE of DOI {}", delete.doi));
+            return self.cx.report(Level::Warning, peer, Event::Ignored { reason });
+        }
         // Before the login a peer may go, and take nothing along.
         if !self.sas.get(&id).is_some_and(|sa| sa.is_open()) {
             if delete.protocol == ProtocolId::ISAKMP {

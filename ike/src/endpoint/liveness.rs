@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use policy::model::remote::Dpd;
+use policy::model::remote::{Dpd, HookEvent};
 
 use super::Endpoint;
+use super::contact::print;
 use crate::children::Child;
 use crate::context::JobOwner;
 use crate::dpd::{self, Prober};
@@ -130,12 +131,14 @@ impl Endpoint {
     fn peer_is_dead(&mut self, id: Phase1Id) {
         let Some(sa) = self.sas.get(&id) else { return };
         let (path, ends, cookies) = (sa.facts.path, sa.ends(), sa.cookie_pair());
+        let identity = sa.facts.owner.identity.clone();
         let (children, siblings) = (self.children_of(sa), self.siblings(sa).collect::<Vec<_>>());
         self.cx.report(Level::Info, path.peer, Event::PeerDead { ends, cookies });
+        self.hook(id, HookEvent::Dead);
         self.last_errors.note(path.peer.ip(), self.cx.now.wall, "dead peer detected");
         for child in children {
             if let Some(child) = self.remove_child(child) {
-                for sa in [child.outbound, child.inbound] {
+                for sa in child.pairs().flat_map(|pair| [pair.outbound, pair.inbound]) {
                     self.cx.report(Level::Info, path.peer, Event::ChildPurged { sa });
                 }
             }
@@ -144,7 +147,7 @@ impl Endpoint {
             self.purge_sa(sibling);
         }
         // Should it come back, it learns that we hold nothing of it.
-        self.contacted.remove(&path.peer.ip());
+        self.contacted.remove(&(path.peer.ip(), print(&identity)));
     }
 
     /// The peer asks whether we live (IKEV1 DP-4, DP-8).

@@ -7,6 +7,7 @@ use std::time::Duration;
 use policy::model::addr::ISAKMP_PORT;
 use policy::model::remote::{ExchangeMode, Rekey, RemoteSelector};
 
+use super::contact::print;
 use super::moves::may_come;
 use super::{Endpoint, Holder};
 use crate::config::RemoteConfig;
@@ -347,13 +348,6 @@ impl Endpoint {
         }
     }
 
-    /// Do we know of nothing with this peer, and have we not told it so?
-    fn is_first_contact(&self, peer: IpAddr) -> bool {
-        let live = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| !sa.closed);
-        let has_sa = self.by_peer.get(&peer).into_iter().flatten().any(live);
-        !has_sa && !self.contacted.contains(&peer) && !self.children.has_peer(peer)
-    }
-
     /// Moves a main mode on.
     pub(super) fn drive_handshake(&mut self, id: Phase1Id, step: Step<'_>, fingerprint: Option<Fingerprint>) {
         let Some(peer) = self.handshakes.get(&id).map(|handshake| handshake.path.peer.ip()) else { return };
@@ -504,7 +498,8 @@ impl Endpoint {
         let Established { keyed, identity, certificate, initial_contact: contact } = established;
         let (path, cookies) = (handshake.path, keyed.cookies);
         self.cx.cut_messages(cookies, handshake.traits.takes_fragments(&handshake.remote.remote));
-        let first_contact = self.is_first_contact(path.peer.ip()) && handshake.remote.remote.initial_contact;
+        let first_contact =
+            self.is_first_contact_of(path.peer.ip(), &identity) && handshake.remote.remote.initial_contact;
         for warning in certificate.iter().flat_map(|certificate| &certificate.warnings) {
             self.cx.report(Level::Warning, path.peer, Event::CertificateWarning(warning.clone()));
         }
@@ -543,7 +538,7 @@ impl Endpoint {
             let payload = (PayloadType::NOTIFY, initial_contact(cookies).encode());
             self.send_informational(id, payload);
         }
-        self.contacted.insert(path.peer.ip());
+        self.contacted.insert((path.peer.ip(), print(&owner.identity)));
         self.keep_alive_if_needed(path, &handshake.traits.path_nat);
         self.begin_session(id, handshake.wishes, handshake.replaces, contact);
         for datagram in handshake.early {
@@ -574,12 +569,11 @@ impl Endpoint {
         true
     }
 
-    fn enter_sa(&mut self, sa: IsakmpSa, cookies: Cookies, life: Duration, role: Role) {
+    pub(super) fn enter_sa(&mut self, sa: IsakmpSa, cookies: Cookies, life: Duration, role: Role) {
         let (id, peer, now) = (sa.id, sa.facts.path.peer.ip(), self.cx.now.monotonic);
         self.by_cookies.insert(cookies, id);
         self.by_peer.entry(peer).or_default().insert(id);
-        let certificates = sa.facts.owner.certificates.clone();
-        self.index(&certificates, Holder::Sa(id));
+        self.index(&sa.facts.owner, Holder::Sa(id));
         self.cx.timers.set(Timer::ExpirePhase1(id), sa.expires);
         if sa.facts.remote.remote.rekey != Rekey::Off {
             // The initiator renews; the responder steps in only if it did not.
@@ -609,8 +603,7 @@ impl Endpoint {
         self.by_cookies.remove(&sa.facts.protection.cookies);
         self.cx.cut_messages(sa.facts.protection.cookies, false);
         crate::children::drop_member(&mut self.by_peer, &sa.facts.path.peer.ip(), id);
-        let certificates = sa.facts.owner.certificates.clone();
-        self.unindex(&certificates, Holder::Sa(id));
+        self.unindex(&sa.facts.owner, Holder::Sa(id));
         for timer in [Timer::RekeyPhase1(id), Timer::ExpirePhase1(id), Timer::RetirePhase1(id)] {
             self.cx.timers.cancel(timer);
         }

@@ -15,7 +15,7 @@ use crate::context::{JobOwner, Path};
 use crate::error::ExchangeError;
 use crate::event::{ChildId, JobId, Output, SaName, SaPair};
 use crate::handshake::{Handshake, MOST_REFUSALS};
-use crate::informational::exchange::{delete_child, error_notify};
+use crate::informational::exchange::{connected_notify, delete_child, error_notify};
 use crate::isakmp_sa::MOST_QUICK_MODES;
 use crate::message::{Message, Role};
 use crate::phase2::exchange::{NewChild, QuickFacts, protocol_id};
@@ -26,7 +26,7 @@ use crate::report::{Ends, Event, Level};
 use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
 use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
-use crate::wire::number::ProtocolId;
+use crate::wire::number::{Flags, ProtocolId};
 
 /// How long a peer of another make may need from QM3 to its inbound SA: the packets that the kernel holds for us would
 /// reach it too early.
@@ -34,6 +34,9 @@ const FOREIGN_GRACE: Duration = Duration::from_millis(50);
 
 /// The same while an older child still carries the traffic: nobody waits for the new one.
 const FOREIGN_REKEY_GRACE: Duration = Duration::from_secs(1);
+
+/// The same where the peer has set the commit bit and its CONNECTED does not come.
+const COMMIT_GRACE: Duration = Duration::from_secs(1);
 
 /// An acquire for traffic that a child this young serves raced with the child's installation.
 const RACE: Duration = Duration::from_secs(2);
@@ -196,10 +199,12 @@ impl Endpoint {
         match begun {
             Ok(state) => {
                 sa.heard(now);
+                let commits = message.header.flags.contains(Flags::COMMIT);
                 let event = Event::Phase2Responded(Ends { local: path.local, peer: path.peer });
                 self.cx.report(Level::Info, path.peer, event);
                 let mut quick = Quick::new(chain, State::Responder(state), None);
                 quick.answered = answered;
+                quick.commits = commits;
                 sa.quick.insert(message_id, quick);
                 self.arm_quick_deadline(id, message_id);
             }
@@ -251,8 +256,10 @@ impl Endpoint {
         let path = sa.facts.path;
         let owner = JobOwner::Quick(id, message_id);
         let mut facts = QuickFacts { cx: &mut self.cx, sa: &sa.facts, chain: &mut quick.chain, owner };
+        let commits = matches!(&step, Step::Message(message) if message.header.flags.contains(Flags::COMMIT));
         let outcome = state.step(step, &mut facts);
         if let (Ok(_), Some(fingerprint)) = (&outcome, fingerprint) {
+            quick.commits |= commits;
             sa.last_heard = now;
             quick.answered.accepted(fingerprint, now);
             quick.unanswered = None;
@@ -425,6 +432,8 @@ impl Endpoint {
         let grace = match (new.role, peer_is_xfrmd, carried) {
             // The responder has installed before QM2 (ours), or we are the responder and QM3 says that the peer has.
             (Role::Responder, ..) | (_, true, _) => Duration::ZERO,
+            // The peer asks us to wait for its CONNECTED; the SA is used all the same if that is lost (IKEV1 C-3).
+            (Role::Initiator, false, _) if quick.commits => COMMIT_GRACE,
             (Role::Initiator, false, false) => FOREIGN_GRACE,
             (Role::Initiator, false, true) => FOREIGN_REKEY_GRACE,
         };
@@ -448,7 +457,11 @@ impl Endpoint {
             peer_is_xfrmd,
             replaced: false,
         };
+        let (connected, role) = (child.inbound, child.role);
         self.enter_child(child);
+        if quick.commits && role == Role::Responder {
+            self.send_informational(id, connected_notify(connected));
+        }
         if grace.is_zero() {
             self.install_outbound(new.id);
         } else {
@@ -457,8 +470,7 @@ impl Endpoint {
     }
 
     pub(super) fn enter_child(&mut self, child: Child) {
-        let certificates = child.owner.certificates.clone();
-        self.index(&certificates, Holder::Child(child.id));
+        self.index(&child.owner, Holder::Child(child.id));
         self.cx.timers.set(Timer::RekeyChild(child.id), child.rekey_at);
         self.cx.timers.set(Timer::ExpireChild(child.id), child.expires);
         self.children.insert(child);
@@ -506,8 +518,7 @@ impl Endpoint {
     /// Takes a child out of all tables and of the kernel.
     pub(super) fn remove_child(&mut self, id: ChildId) -> Option<Child> {
         let child = self.children.remove(id)?;
-        let certificates = child.owner.certificates.clone();
-        self.unindex(&certificates, Holder::Child(id));
+        self.unindex(&child.owner, Holder::Child(id));
         for timer in [Timer::InstallOutbound(id), Timer::RekeyChild(id), Timer::ExpireChild(id), Timer::RetireChild(id)]
         {
             self.cx.timers.cancel(timer);

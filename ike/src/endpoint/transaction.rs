@@ -10,7 +10,7 @@ use std::time::Duration;
 use policy::model::algorithm::{AuthMethod, XauthSide};
 use policy::model::identity::Identity;
 
-use super::Endpoint;
+use super::{Endpoint, Holder};
 use crate::context::{JobOwner, Path};
 use crate::error::ExchangeError;
 use crate::event::{Account, JobId, Output, Owner, PasswordCheck};
@@ -505,8 +505,11 @@ impl Endpoint {
         let identity =
             if user.contains('@') { Identity::UserFqdn(user.to_owned()) } else { Identity::KeyId(user.into()) };
         let owner = Owner { identity, ..(*sa.facts.owner).clone() };
-        let claimed = std::mem::replace(&mut sa.facts.owner, Arc::new(owner)).identity.clone();
-        sa.session_mut().claimed = Some(claimed);
+        let now = Arc::new(owner);
+        let before = std::mem::replace(&mut sa.facts.owner, Arc::clone(&now));
+        sa.session_mut().claimed = Some(before.identity.clone());
+        self.unindex(&before, Holder::Sa(id));
+        self.index(&now, Holder::Sa(id));
     }
 
     /// As XAuth server: tells the client, which then loses its ISAKMP SA.

@@ -6,6 +6,7 @@ use policy::model::sa::{Protocol, Spi};
 
 use crate::crypto::hash::informational;
 use crate::error::ExchangeError;
+use crate::event::SaName;
 use crate::message::{Cookies, Message, message};
 use crate::payloads::Shape;
 use crate::phase2::exchange::protocol_id;
@@ -43,6 +44,18 @@ pub(crate) fn seal(
     protection.seal(ExchangeType::INFORMATIONAL, &mut chain, vec![payload], |rest| {
         informational(protection.sealer.hash, &protection.skeyid_a, message_id, rest)
     })
+}
+
+/// CONNECTED: our SA is in place (RFC 2408 §3.1, commit bit).
+pub(crate) fn connected_notify(inbound: SaName) -> (PayloadType, Vec<u8>) {
+    let notify = NotifyPayload {
+        doi: DOI_IPSEC,
+        protocol: protocol_id(inbound.protocol),
+        kind: NotifyType::CONNECTED,
+        spi: inbound.spi.0.to_be_bytes().to_vec(),
+        data: Vec::new(),
+    };
+    (PayloadType::NOTIFY, notify.encode())
 }
 
 /// DELETE of one of our inbound SAs.

@@ -66,6 +66,8 @@ pub(crate) struct Quick {
     pub(crate) unanswered: Option<Unanswered>,
     pub(crate) answered: Answered,
     pub(crate) refusals: u8,
+    /// Has the peer set the commit bit?
+    pub(crate) commits: bool,
     /// The inbound SPIs, or SAs, that stand in the kernel for this exchange: taken out if the exchange fails.
     pub(crate) inbound: Vec<SaName>,
     /// What we wanted; `None` as responder.
@@ -87,6 +89,7 @@ impl Quick {
             unanswered: None,
             answered: Answered::default(),
             refusals: 0,
+            commits: false,
             inbound: Vec::new(),
             wish,
             held: None,
