@@ -46,18 +46,23 @@ struct Play {
 impl Play {
     /// When node 1 is told to take everything down; traffic brings it up again.
     fn down(&self) -> Duration {
-        if self.brief { 40 * SECOND } else { 200 * SECOND }
+        self.patience() + if self.brief { 40 * SECOND } else { 200 * SECOND }
     }
 
     /// The end of the disturbed part.
     fn disturbed(&self) -> Duration {
-        if self.brief { 75 * SECOND } else { 230 * SECOND }
+        self.down() + 35 * SECOND
     }
 
     /// Time until all has healed: whatever waits for an answer that will not come has given up, and the life of a child
     /// is over where it was renewed.
     fn healing(&self) -> Duration {
-        if self.brief { 90 * SECOND } else { 170 * SECOND }
+        self.patience() + if self.brief { 90 * SECOND } else { 170 * SECOND }
+    }
+
+    /// A user may take two minutes to type the password.
+    fn patience(&self) -> Duration {
+        if self.settings.auth.xauth().is_some() { 100 * SECOND } else { Duration::ZERO }
     }
 }
 
@@ -230,7 +235,8 @@ fn each_kind_of_message_lost_always() {
 
 /// Each kind of message has its words. Where two ISAKMP SAs crossed, one of them may go meanwhile, and say so.
 fn gave_up_with_a_reason(log: &str) -> bool {
-    let words = ["no answer to", "never came", "its ISAKMP SA is gone"];
+    let words =
+        ["no answer to", "never came", "its ISAKMP SA is gone", "has not finished the login", "no configuration came"];
     log.lines().any(|line| words.iter().any(|words| line.contains(words)))
 }
 

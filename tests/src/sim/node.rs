@@ -87,6 +87,10 @@ impl Settings {
                     ..aggressive
                 },
             ),
+            ("main mode, PSK, XAUTH", Self { auth: AuthMethod::XauthPsk(XauthSide::Client), ..Self::default() }),
+            ("aggressive mode, PSK, XAUTH", Self { auth: AuthMethod::XauthPsk(XauthSide::Client), ..aggressive }),
+            ("main mode, RSA, XAUTH", Self { auth: AuthMethod::XauthRsa(XauthSide::Client), ..Self::default() }),
+            ("main mode, hybrid", Self { auth: AuthMethod::HybridRsa(XauthSide::Client), ..Self::default() }),
             ("main mode, RSA, fragments", Self { ike_frag: IkeFrag::On, certificate_octets: 1400, ..Self::default() }),
             ("main mode, RSA, NAT", Self { nat_traversal: NatTraversal::On, behind_nat: true, ..Self::default() }),
             ("main mode, PSK, DPD", Self { auth: AuthMethod::PreSharedKey, dpd: watching(), ..Self::default() }),

@@ -90,7 +90,7 @@ impl Puppet {
             world,
             victim,
             begins,
-            auth: settings.auth,
+            auth: settings.auth_of(2 - victim as u8),
             provider,
             cookies,
             sa_i: Vec::new(),

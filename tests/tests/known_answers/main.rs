@@ -347,12 +347,11 @@ fn rsa_main_mode_session_as_either_side() {
 
 #[test]
 fn psk_main_mode_sessions_as_either_side() {
-    for name in ["psk-main-modp1024-sha1-nopfs", "psk-main-3des-modp1536"] {
+    for name in ["psk-main-modp1024-sha1-nopfs", "psk-main-3des-modp1536", "psk-main-ecp384-sha384-gcm"] {
         as_either_side(&session(name));
     }
-    let vectors = load("psk-mainmode-quick.json");
-    for number in [0, 3] {
-        as_either_side(&session_with_its_own_key(&vectors[number]));
+    for vector in load("psk-mainmode-quick.json").as_array().unwrap() {
+        as_either_side(&session_with_its_own_key(vector));
     }
 }
 
