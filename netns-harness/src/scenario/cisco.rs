@@ -65,6 +65,8 @@ impl Road {
         tunnel.nat = Some(Switch::On);
         tunnel.extra.racoon = format!("mode_cfg {{ auth_source file \"{USERS}\"; split_network include {OFFICE}; }}\n");
         tunnel.extra.racoon_remote = "\tpassive on;\n\tgenerate_policy on;\n".to_owned();
+        // Nobody has a default route here.
+        gateways.east.netns().ip(&["route", "add", "10.3.0.0/24", "via", &a.to_string()])?;
         let hash = gateways.east.check("openssl", &["passwd", "-6", "-salt", "deskdesk", PASSWORD])?;
         gateways.east.write(USERS, 0o600, format!("{USER}:{}::vpn\n", hash.trim()))?;
         let gateway = Ours::start(desk, &gateways.east, tunnel)?;
