@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::desk::Desk;
 use crate::failure::{Failure, Result};
@@ -10,7 +11,7 @@ use crate::host::{Family, Host};
 use crate::kernel_state;
 use crate::peer::tunnel::{Auth, Begin, Id, Mode, ModeCfg, Tunnel, Xauth};
 use crate::peer::{self, Kind, PATIENCE, Peer};
-use crate::ping;
+use crate::ping::{self, Running};
 use crate::scenario::stage::Papers;
 use crate::scenario::{PAIRS, Scenario, for_pairs};
 use crate::wait;
@@ -22,6 +23,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &PAIRS, "xauth-rsa", "certificates, then user and password; an address is given", rsa);
     for_pairs(out, &PAIRS, "xauth-psk", "a group's key, then user and password; an address is given", psk);
     for_pairs(out, &PAIRS, "xauth-hybrid", "only the gateway has a certificate; the user has a password", hybrid);
+    for_pairs(out, &[(Kind::Ours, Kind::Ours)], "xauth-renewed", "a renewal of phase 1 logs in again", renewed);
     for_pairs(out, &PAIRS, "mode-cfg-pull", "certificates alone; the client asks for an address", pull);
     for_pairs(out, &CLIENTS, "mode-cfg-push", "certificates alone; the gateway gives an address unasked", push);
     for_pairs(out, &PAIRS, "xauth-wrong", "a wrong password: nothing comes up, and both sides say why", wrong);
@@ -244,6 +246,25 @@ fn rsa(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
         road.notes(&["event phase1_down".to_owned()])?;
         desk.proved("phase1_down ran");
     }
+    Ok(())
+}
+
+fn renewed(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
+    let road = comes_in(desk, (client, gateway), |client, _| client.phase1_life = Duration::from_secs(20))?;
+    let running = Running::start(road.client.host(), road.office, Duration::from_millis(100))?;
+    let logins = || Ok(road.gateway.log()?.matches("login succeeded for user").count() >= 2);
+    wait::until(Duration::from_secs(60), "a second login", logins).map_err(|failure| road.evidence(failure))?;
+    running.wait_for_answers(PATIENCE, 20).map_err(|failure| road.evidence(failure))?;
+    let tally = running.finish()?;
+    let ups = road.client.host().read(NOTES)?.matches("event phase1_up").count();
+    if tally.lost() > 0 || ups != 1 || road.client.host().read(NOTES)?.contains("event phase1_down") {
+        let text = format!("{} pings lost, phase1_up ran {ups} times", tally.lost());
+        return Err(road.evidence(Failure::new(text)));
+    }
+    desk.proved(format!(
+        "phase 1 renewed with a second login under {} pings, none lost; no script ran for it",
+        tally.sent
+    ));
     Ok(())
 }
 
