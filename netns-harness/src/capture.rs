@@ -34,6 +34,8 @@ const FRAGMENT: u8 = 132;
 pub struct Traffic {
     /// Packets of protocol 50, and those in UDP.
     pub esp: u64,
+    /// Packets of protocol 51: what they carry is meant to be read by anybody.
+    pub ah: u64,
     /// Those of them in UDP.
     pub in_udp: u64,
     /// Datagrams of IKE.
@@ -52,6 +54,7 @@ impl Traffic {
     /// Adds another link's count.
     pub fn add(&mut self, other: Self) {
         self.esp += other.esp;
+        self.ah += other.ah;
         self.in_udp += other.in_udp;
         self.ike += other.ike;
         self.ike_pieces += other.ike_pieces;
@@ -135,6 +138,10 @@ impl Sorter {
         };
         let Some((source, destination, payload)) = packet.net.as_ref().and_then(addresses) else { return };
         let pair = (source, destination);
+        if packet.net.as_ref().is_some_and(is_authenticated) {
+            self.traffic.ah += 1;
+            return;
+        }
         match (payload.ip_number, packet.transport.as_ref()) {
             (IpNumber::ENCAPSULATING_SECURITY_PAYLOAD, _) => self.traffic.esp += 1,
             (IpNumber::UDP, Some(TransportSlice::Udp(udp))) if is_natt(udp.source_port(), udp.destination_port()) => {
@@ -184,6 +191,15 @@ fn addresses<'a>(net: &'a NetSlice<'_>) -> Option<(IpAddr, IpAddr, &'a etherpars
             Some((ip.header().source_addr().into(), ip.header().destination_addr().into(), ip.payload()))
         }
         NetSlice::Arp(_) => None,
+    }
+}
+
+/// Is there an authentication header?
+fn is_authenticated(net: &NetSlice<'_>) -> bool {
+    match net {
+        NetSlice::Ipv4(ip) => ip.extensions().auth.is_some(),
+        NetSlice::Ipv6(ip) => ip.header().next_header() == IpNumber::AUTHENTICATION_HEADER,
+        NetSlice::Arp(_) => false,
     }
 }
 

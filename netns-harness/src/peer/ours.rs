@@ -11,6 +11,7 @@ use crate::desk::Desk;
 use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::peer::Peer;
+use crate::peer::suite::Spelling;
 use crate::peer::tunnel::{Auth, Begin, Exchange, Id, Mode, ModeCfg, Switch, Tunnel, Xauth};
 use crate::pki;
 use crate::process::{Finished, Process};
@@ -311,6 +312,11 @@ fn mode_cfg(tunnel: &Tunnel) -> String {
     format!("mode_cfg {{\n\tnetwork4 {first};\n\tnetmask4 255.255.255.255;\n\tpool_size {size};\n{dns}}}\n")
 }
 
+/// racoon.conf's word for an integrity algorithm: hashes are HMACs there, others have names of their own.
+fn integrity(algorithm: Spelling) -> String {
+    if algorithm.racoon.contains('_') { algorithm.racoon.to_owned() } else { format!("hmac_{}", algorithm.racoon) }
+}
+
 /// The racoon.conf of a tunnel.
 pub fn racoon_conf(tunnel: &Tunnel) -> String {
     let remote = if tunnel.anonymous { "anonymous".to_owned() } else { tunnel.remote.to_string() };
@@ -325,7 +331,7 @@ pub fn racoon_conf(tunnel: &Tunnel) -> String {
     let method = method(tunnel);
     let pfs = if tunnel.pfs { format!("\tpfs_group {};\n", tunnel.phase2.group.racoon) } else { String::new() };
     let cipher2 = tunnel.phase2.cipher.racoon;
-    let hash2 = tunnel.phase2.hash.map_or_else(|| "non_auth".to_owned(), |hash| format!("hmac_{}", hash.racoon));
+    let hash2 = tunnel.phase2.hash.map_or_else(|| "non_auth".to_owned(), integrity);
     let (extra, more, mode_cfg) = (&tunnel.extra.racoon, &tunnel.extra.racoon_sainfo, mode_cfg(tunnel));
     format!(
         "path certificate \"{CERTS}\";

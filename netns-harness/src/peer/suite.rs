@@ -23,6 +23,22 @@ pub const AES192: Spelling = spelt("aes 192", "aes192", "aes192");
 pub const AES256: Spelling = spelt("aes 256", "aes256", "aes256");
 /// Triple DES.
 pub const TRIPLE_DES: Spelling = spelt("3des", "3des", "3des");
+/// Camellia-CBC, 192 bits.
+pub const CAMELLIA192: Spelling = spelt("camellia 192", "camellia192", "camellia192");
+/// Camellia-CBC, 256 bits.
+pub const CAMELLIA256: Spelling = spelt("camellia 256", "camellia256", "camellia256");
+/// AES-GCM, ICV of 16 octets, 128 bits.
+pub const AES128_GCM16: Spelling = spelt("aes128gcm16", "aes128gcm16", "aes_gcm_c-128-null");
+/// AES-GCM, ICV of 16 octets, 256 bits.
+pub const AES256_GCM16: Spelling = spelt("aes_gcm16 256", "aes256gcm16", "aes_gcm_c-256-null");
+/// AES-GCM, ICV of 8 octets.
+pub const AES128_GCM8: Spelling = spelt("aes_gcm8 128", "aes128gcm8", "aes_gcm_a-128-null");
+/// AES-CCM, ICV of 12 octets.
+pub const AES128_CCM12: Spelling = spelt("aes_ccm12 128", "aes128ccm12", "aes_ccm_b-128-null");
+/// AES in counter mode.
+pub const AES256_CTR: Spelling = spelt("aes_ctr 256", "aes256ctr", "aes_ctr256");
+/// AES-GMAC: integrity only.
+pub const AES128_GMAC: Spelling = spelt("aes_gmac 128", "aes128gmac", "null_auth_aes_gmac128");
 /// No encryption.
 pub const NULL: Spelling = spelt("null_enc", "null", "null");
 
@@ -32,6 +48,8 @@ pub const MD5: Spelling = spelt("md5", "md5", "md5");
 pub const SHA1: Spelling = spelt("sha1", "sha1", "sha1");
 /// SHA2-256.
 pub const SHA256: Spelling = spelt("sha256", "sha256", "sha2_256");
+/// AES-XCBC, phase 2 only.
+pub const AES_XCBC: Spelling = spelt("aes_xcbc", "aesxcbc", "aes_xcbc");
 /// SHA2-384.
 pub const SHA384: Spelling = spelt("sha384", "sha384", "sha2_384");
 /// SHA2-512.
@@ -53,6 +71,9 @@ pub const ECP256: Spelling = spelt("19", "ecp256", "dh19");
 pub const ECP384: Spelling = spelt("20", "ecp384", "dh20");
 /// P-521.
 pub const ECP521: Spelling = spelt("21", "ecp521", "dh21");
+
+/// brainpoolP256r1.
+pub const BRAINPOOL256: Spelling = spelt("brainpoolp256r1", "ecp256bp", "dh28");
 
 /// What protects the ISAKMP SA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,13 +106,15 @@ pub struct Phase2Suite {
     pub hash: Option<Spelling>,
     /// The group of a Diffie-Hellman exchange, if there is one.
     pub group: Spelling,
+    /// What else stands in charon's proposal.
+    pub suffix: &'static str,
 }
 
 /// What the tunnels of the scenarios use unless they say otherwise.
 pub const PHASE1: Phase1Suite = Phase1Suite { cipher: AES256, hash: SHA256, group: MODP2048 };
 /// What the tunnels of the scenarios use unless they say otherwise.
 pub const PHASE2: Phase2Suite =
-    Phase2Suite { protocol: Protocol::Esp, cipher: AES256, hash: Some(SHA256), group: MODP2048 };
+    Phase2Suite { protocol: Protocol::Esp, cipher: AES256, hash: Some(SHA256), group: MODP2048, suffix: "" };
 
 impl Phase1Suite {
     /// As swanctl.conf's `proposals` wants it.
@@ -111,6 +134,7 @@ impl Phase2Suite {
         let cipher = (self.protocol == Protocol::Esp).then_some(self.cipher.charon);
         let group = pfs.then_some(self.group.charon);
         [cipher, self.hash.map(|hash| hash.charon), group].into_iter().flatten().collect::<Vec<_>>().join("-")
+            + self.suffix
     }
 
     /// As libreswan's `phase2alg=` wants it.

@@ -23,6 +23,7 @@ mod roadwarrior;
 mod roadwarrior_auth;
 pub mod seeds;
 pub mod stage;
+mod suites;
 mod traffic;
 
 use std::time::{Duration, Instant};
@@ -81,6 +82,7 @@ fn in_clear(traffic: &Traffic) -> Failure {
 pub fn all() -> Vec<Scenario> {
     let mut out = Vec::new();
     traffic::add(&mut out);
+    suites::add(&mut out);
     rekey::add(&mut out);
     policies::add(&mut out);
     roadwarrior::add(&mut out);
