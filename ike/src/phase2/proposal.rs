@@ -121,12 +121,17 @@ pub(crate) fn check_answer(
             return Err(altered("not exactly one proposal"));
         }
         let spi = read_spi(protocol, &proposal.spi).ok_or(altered("not a legal SPI"))?;
-        let ours = |protection: &Protection| {
-            protection.transform() == transform.id
-                && same_attributes(
-                    &protection.attributes(framing, sainfo.pfs_group, sainfo.lifetime),
-                    &transform.attributes,
-                )
+        let mode = small(&transform.attributes, phase2_attr::ENCAPSULATION);
+        let ours = |protection: &Protection| match protection {
+            // Compression has no keys: charon answers without group and with a life of its own.
+            Protection::Ipcomp => transform.id == DEFLATE && mode.is_none_or(|mode| mode == framing.attribute()),
+            _ => {
+                protection.transform() == transform.id
+                    && same_attributes(
+                        &protection.attributes(framing, sainfo.pfs_group, sainfo.lifetime),
+                        &transform.attributes,
+                    )
+            }
         };
         let protection = Protection::allowed(protocol, sainfo).into_iter().find(ours);
         protections.push(protection.ok_or(altered("the transform is none of ours"))?);

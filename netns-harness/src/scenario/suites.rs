@@ -31,6 +31,8 @@ struct Row {
     remote: &'static str,
     /// In the `sainfo` block.
     sainfo: &'static str,
+    /// In charon's child.
+    child: &'static str,
     /// Behind charon's proposal.
     suffix: &'static str,
     /// In the kernel's words.
@@ -46,7 +48,7 @@ const fn esp(cipher: Spelling, hash: Option<Spelling>, group: Spelling) -> Phase
 }
 
 const fn row(name: &'static str, phase1: Phase1Suite, phase2: Phase2Suite, kernel: &'static [&'static str]) -> Row {
-    Row { name, phase1, phase2, remote: "", sainfo: "", suffix: "", kernel }
+    Row { name, phase1, phase2, remote: "", sainfo: "", child: "", suffix: "", kernel }
 }
 
 const ROWS: &[Row] = &[
@@ -86,7 +88,8 @@ const ROWS: &[Row] = &[
     row("esp-null", PHASE1, esp(NULL, Some(SHA256), MODP2048), &["cipher_null", "hmac(sha256)"]),
     Row {
         remote: "\tsha256_96 on;\n",
-        ..row("sha256-96", PHASE1, esp(AES256, Some(SHA256_96), MODP2048), &["hmac(sha256)", " 96"])
+        child: "        sha256_96 = yes\n",
+        ..row("sha256-96", PHASE1, esp(AES256, Some(SHA256), MODP2048), &["hmac(sha256)", " 96"])
     },
     Row { sainfo: "\tesn on;\n", suffix: "-esn", ..row("esn", PHASE1, PHASE2, &["cbc(aes)"]) },
     Row {
@@ -102,9 +105,6 @@ const ROWS: &[Row] = &[
         &["hmac(sha512)", " 256"],
     ),
 ];
-
-/// charon's word for the ICV that old Linux kernels made; racoon.conf has a switch for it.
-const SHA256_96: Spelling = Spelling { racoon: "sha256", charon: "sha256_96", pluto: "sha2_256" };
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     for row in ROWS {
@@ -126,6 +126,7 @@ fn adjusted(tunnel: &mut Tunnel, row: &Row) {
     (tunnel.phase1, tunnel.phase2) = (row.phase1, row.phase2);
     tunnel.extra.racoon_remote.push_str(row.remote);
     tunnel.extra.racoon_sainfo.push_str(row.sainfo);
+    tunnel.extra.swanctl_child.push_str(row.child);
     tunnel.phase2.suffix = row.suffix;
 }
 

@@ -68,7 +68,7 @@ where
         if let Some(first) = octets.first_mut() {
             *first &= mask;
         }
-        if let Some(scalar) = NonZeroScalar::<C>::from_repr((*octets).clone()).into_option() {
+        if let Some(scalar) = NonZeroScalar::<C>::from_repr(*octets).into_option() {
             let scalar = Zeroizing::new(scalar);
             let point = PublicKey::<C>::from_secret_scalar(&scalar).to_sec1_point(false);
             let coordinates = point.as_bytes().get(1..).unwrap_or_default().to_vec();

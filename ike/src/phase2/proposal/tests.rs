@@ -56,11 +56,14 @@ fn attributes(key_bits: Option<u16>, auth: Option<u16>) -> Vec<Attribute> {
     std::iter::once(short(phase2_attr::ENCAPSULATION, encapsulation::TRANSPORT)).chain(bits).chain(auth).collect()
 }
 
+/// What it is, protocol, transform, key length, authentication attribute.
+type Refused = (&'static str, Protocol, u8, Option<u16>, Option<u16>);
+
 /// Everything is allowed that could be, and nothing of this is taken.
 #[test]
 fn transforms_that_protect_nothing_or_make_no_key_are_refused() {
     let everything = sainfo(&Cipher::ALL, &[Some(SHA256), Some(Integrity::AesXcbc), None]);
-    let table: &[(&str, Protocol, u8, Option<u16>, Option<u16>)] = &[
+    let table: &[Refused] = &[
         ("GMAC without a key length", Protocol::Esp, 23, None, None),
         ("GMAC of no key", Protocol::Esp, 23, Some(0), None),
         ("GMAC with an HMAC beside it", Protocol::Esp, 23, Some(128), Some(5)),
