@@ -10,7 +10,7 @@ use policy::model::selector::Selector;
 use xfrm::model::limits::{Lifetimes, Limits};
 use xfrm::model::notice;
 use xfrm::model::policy::{Place, Policy};
-use xfrm::model::sa::{Aead, EncapKind, Encapsulation, Encryption, Integrity, STATE_ESN, Sa, SaName};
+use xfrm::model::sa::{Aead, EncapKind, Encapsulation, Encryption, Integrity, STATE_ALIGN4, STATE_ESN, Sa, SaName};
 use xfrm::model::template::{Need, Template};
 use xfrm::request::SpiRequest;
 
@@ -44,6 +44,9 @@ pub fn sa(install: &SaInstall) -> Sa {
     algorithms(&mut sa, install);
     if install.esn {
         sa.flags |= STATE_ESN;
+    }
+    if install.name.protocol == Protocol::Ah && install.name.dst.is_ipv4() {
+        sa.flags |= STATE_ALIGN4;
     }
     sa.replay_window = install.replay_window.max(xfrm::model::sa::DEFAULT_REPLAY_WINDOW);
     sa.lifetimes = lifetimes(install);

@@ -41,7 +41,8 @@ mod tests {
     fn hashes_of_the_usual_tools() {
         // As `openssl passwd -5` and `-6` make them.
         let five = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
-        let six = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+        let six =
+            "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
         assert_eq!(is("Hello world!", five), Ok(true));
         assert_eq!(is("Hello world!", six), Ok(true));
         assert_eq!(is("Hello world", six), Ok(false));
