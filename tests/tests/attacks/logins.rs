@@ -50,7 +50,10 @@ fn no_child(puppet: &mut Puppet, message_id: u32, what: &str) {
     assert_eq!(puppet.victim_kernel(), 0, "{what}");
 }
 
-fn credentials(password: &[u8]) -> Vec<(u16, &[u8])> {
+/// Numbers and values.
+type Attributes<'a> = Vec<(u16, &'a [u8])>;
+
+fn credentials(password: &[u8]) -> Attributes<'_> {
     vec![(16521, USER.as_bytes()), (16522, password)]
 }
 
@@ -95,7 +98,7 @@ fn a45_no_quick_mode_before_the_login() {
 
 #[test]
 fn a45_a_login_that_is_wrong_or_not_whole() {
-    let wrong: [(&str, Vec<(u16, &[u8])>); 7] = [
+    let wrong: [(&str, Attributes<'_>); 7] = [
         ("wrong password", credentials(b"knows it not")),
         ("empty password", credentials(b"")),
         ("no password", vec![(16521, USER.as_bytes())]),

@@ -309,7 +309,11 @@ fn session_with_its_own_key(vector: &Value) -> Session {
 
 /// Our endpoint as either side, with every message of the peer once and thrice; the keys are those of the first child.
 fn as_either_side(session: &Session) {
-    for ours in [Side::Initiator, Side::Responder] {
+    as_sides(session, &[Side::Initiator, Side::Responder]);
+}
+
+fn as_sides(session: &Session, sides: &[Side]) {
+    for &ours in sides {
         for repeats in [0, 2] {
             println!("{} as {ours:?}, {repeats} repeats", session.name);
             let outcome = Play::new(session, ours).repeating(repeats).run();
@@ -343,6 +347,19 @@ fn assert_first_child(session: &Session, outcome: &Outcome) {
 #[test]
 fn rsa_main_mode_session_as_either_side() {
     as_either_side(&session("rsa-main-modp2048-sha256"));
+}
+
+#[test]
+fn aggressive_mode_sessions_as_either_side() {
+    for name in ["psk-aggr-ecp256-sha512", "rsa-aggr-modp3072"] {
+        as_either_side(&session(name));
+    }
+}
+
+/// As initiator the responder's proof would have to be made anew, with a key on a curve that nobody recorded.
+#[test]
+fn ecdsa_main_mode_session_as_responder() {
+    as_sides(&session("ecdsa-main"), &[Side::Responder]);
 }
 
 #[test]

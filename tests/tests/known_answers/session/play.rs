@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ike::config::{Config, Credential, KeyHandle, RemoteConfig, RemoteId};
 use ike::crypto::hash::{hash_i, hash_r};
-use ike::crypto::provider::RsaPublicKey;
+use ike::crypto::provider::{PublicKey, RsaPublicKey};
 use ike::endpoint::Endpoint;
 use ike::event::{
     Acquire, CertificateId, Command, Companions, Input, Now, Output, PeerCertificate, PolicyMatch, SaDirection,
@@ -21,6 +21,7 @@ use ike::wire::sa::SaPayload;
 use openssl::pkey::Private;
 use openssl::rsa::{Padding, Rsa};
 use policy::model::addr::host_net;
+use policy::model::algorithm::AuthMethod;
 use policy::model::identity::Identity;
 use policy::model::lifetime::Lifetime;
 use policy::model::proposal::{Phase1Proposal, ProposalCheck};
@@ -28,7 +29,7 @@ use policy::model::remote::{ExchangeMode, Remote};
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::sainfo::{Esn, Sainfo, SainfoId};
 use policy::model::selector::Selector;
-use tests::recording::public_key;
+use tests::recording::{ec_public_key, public_key};
 
 use super::peer::{Payloads, Peer};
 use super::provider::{NONCE, Recorded};
@@ -201,7 +202,12 @@ impl<'a> Play<'a> {
             }
             Output::Judge { job, request } => {
                 let leaf = request.certificates.first().expect("a certificate");
-                let public_key = if self.resigned() { resigning_key() } else { public_key(leaf) };
+                let on_curve = self.session.auth(self.ours) == AuthMethod::EcdsaP256;
+                let public_key: PublicKey = match (self.resigned(), on_curve) {
+                    (true, _) => resigning_key().into(),
+                    (false, true) => PublicKey::Ec(ec_public_key(leaf)),
+                    (false, false) => public_key(leaf).into(),
+                };
                 self.answer(Input::Judged { job, result: Ok(Arc::new(certificate(public_key))) });
             }
             Output::FindPolicy { job, query } => {
@@ -417,9 +423,9 @@ fn sign(hash: &[u8]) -> Vec<u8> {
     signature
 }
 
-fn certificate(public_key: RsaPublicKey) -> PeerCertificate {
+fn certificate(public_key: PublicKey) -> PeerCertificate {
     PeerCertificate {
-        public_key: public_key.into(),
+        public_key,
         chain: vec![CertificateId { issuer_key: [1; 32], serial: vec![1] }],
         subject: "/CN=peer".to_owned(),
         issuer: "/CN=ca".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use cli::provider::OpensslProvider;
-use ike::crypto::provider::{CryptoError, DhPair, Provider, RsaPublicKey};
+use ike::crypto::provider::{CryptoError, DhPair, EcPublicKey, Provider, RsaPublicKey};
 use ike::wire::number::PayloadType;
 use policy::model::algorithm::Group;
 use policy::model::secret::Secret;
@@ -77,6 +77,10 @@ impl Provider for Recorded {
         let known = self.secrets.iter().find(|(public, _)| public == peer_public);
         // The recordings have no secret of a renewal; what its keys are is not looked at.
         Ok(known.map_or_else(|| Secret::new(vec![7; peer_public.len()]), |(_, secret)| secret.clone()))
+    }
+
+    fn ecdsa_verify(&self, key: &EcPublicKey, digest: &[u8], r: &[u8], s: &[u8]) -> Result<bool, CryptoError> {
+        self.openssl.ecdsa_verify(key, digest, r, s)
     }
 
     fn rsa_public(&self, key: &RsaPublicKey, input: &[u8]) -> Result<Vec<u8>, CryptoError> {
