@@ -113,6 +113,11 @@ pub(crate) fn check_answer(
     let (mut protections, mut spis) = (Vec::<Protection>::new(), Vec::new());
     let number = answer.proposals.first().map(|proposal| proposal.number);
     for proposal in &answer.proposals {
+        // charon answers a bundle with compression twice: whole, and then once more without it. The first one counts.
+        let is_repeated = Some(proposal.number) != number && layers.len() > 1 && !protections.is_empty();
+        if is_repeated && protections.iter().any(|other| protocol_id(other.protocol()) == proposal.protocol) {
+            continue;
+        }
         let [transform] = proposal.transforms.as_slice() else { return Err(altered("not exactly one transform")) };
         let protocol = protocol_of(proposal.protocol)
             .filter(|protocol| layers.iter().any(|layer| layer.protocol == *protocol))
