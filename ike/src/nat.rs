@@ -68,16 +68,25 @@ impl Facts<'_> {
         let Path { local, peer } = self.path;
         let mut hashes = bodies(payloads, dialect.discovery_payload());
         let Some(about_us) = hashes.next() else { return };
-        let (ours, theirs) = (discovery_hash(hash, cookies, local), discovery_hash(hash, cookies, peer));
-        let mut verdicts = vec![about_us == ours];
+        let theirs = discovery_hash(hash, cookies, peer);
+        // pluto hashes the port of AM1 in AM3, which comes to the other one.
+        let ends = [local, SocketAddr::new(local.ip(), self.cx.config.isakmp_port)];
+        let is_ours = ends.into_iter().any(|end| about_us == discovery_hash(hash, cookies, end));
+        let mut verdicts = vec![is_ours];
         // The peer hashes each address that it may send from.
         verdicts.extend(hashes.map(|about_peer| about_peer == theirs));
         self.traits.path_nat = Nat {
             dialect: Some(dialect),
-            own: about_us != ours,
+            own: !is_ours,
             peer: !verdicts.iter().skip(1).any(|matches| *matches),
             forced: self.remote.remote.nat_traversal == NatTraversal::Force,
         };
+        // What we send from here on goes from there; the hashes of AM3 are of these addresses.
+        if self.role == Role::Initiator
+            && let Some(path) = floated(self.path, &self.traits.path_nat, self.cx.config.natt_port)
+        {
+            self.path = path;
+        }
         for (number, verified) in verdicts.into_iter().enumerate() {
             self.cx.report(Level::Debug, peer, Event::NatVerdict { number, verified });
         }

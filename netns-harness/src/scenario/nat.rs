@@ -9,7 +9,7 @@ use crate::desk::Desk;
 use crate::failure::{Failure, Result};
 use crate::host::{Family, Host};
 use crate::kernel_state::{self, Sa};
-use crate::peer::tunnel::{Auth, Begin, Credentials, Mode, Selectors, Switch, Tunnel};
+use crate::peer::tunnel::{Auth, Begin, Credentials, Exchange, Id, Mode, Selectors, Switch, Tunnel};
 use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
 use crate::scenario::stage::{Papers, Stage};
@@ -37,6 +37,8 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &ALL_PAIRS, "nat-transport", about, |desk, a, b| {
         behind(desk, (a, b), Mode::Transport, Place::Outside)
     });
+    let about = "aggressive mode with a pre-shared key, the initiator behind a NAT";
+    for_pairs(out, &ALL_PAIRS, "nat-aggressive", about, aggressive);
     let about = "both sides behind a NAT each, the responder's ports passed on";
     for_pairs(out, &PAIRS, "nat-both", about, |desk, a, b| behind(desk, (a, b), tunnel_mode(), Place::Behind));
     // pluto 4.10 does not follow a client whose ports change.
@@ -238,6 +240,25 @@ fn behind(desk: &mut Desk, kinds: (Kind, Kind), mode: Mode, place: Place) -> Res
     let plain = desk.traffic()?;
     if plain.esp != plain.in_udp || plain.in_udp < 40 {
         return Err(Failure::new(format!("{} ESP packets, {} of them in UDP", plain.esp, plain.in_udp)));
+    }
+    crossing.part(desk, Side::Client)
+}
+
+fn aggressive(desk: &mut Desk, client: Kind, server: Kind) -> Result<()> {
+    let mode = tunnel_mode();
+    let mut crossing = Crossing::begin(desk, (client, server), &mode, Place::Outside, |here, there| {
+        for tunnel in [&mut *here, &mut *there] {
+            tunnel.auth = Auth::Psk(KEY.to_owned());
+            tunnel.exchange = Exchange::Aggressive;
+        }
+        let (alice, bob) = (Id::Fqdn("alice.desk".to_owned()), Id::Fqdn("bob.desk".to_owned()));
+        (here.local_id, here.remote_id) = (alice.clone(), bob.clone());
+        (there.local_id, there.remote_id) = (bob, alice);
+    })?;
+    crossing.establish(desk)?;
+    crossing.flow(desk)?;
+    if server == Kind::Ours {
+        logged(&*crossing.server, &["NAT detected: PEER"])?;
     }
     crossing.part(desk, Side::Client)
 }
