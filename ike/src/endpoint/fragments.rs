@@ -18,7 +18,8 @@ impl Endpoint {
     /// A datagram that is a piece of a message.
     pub(super) fn fragment(&mut self, path: Path, message: &Message<'_>) {
         if !self.accepts_fragments(path, &message.header) {
-            return self.dropped(path, "an IKE fragment, and ike_frag is off for this peer");
+            return self
+                .dropped(path, "an IKE fragment of an exchange that is unknown, or ike_frag is off for this peer");
         }
         let payloads = match decode_chain(message.header.next, message.body, Tail::Exact) {
             Ok(payloads) => payloads,

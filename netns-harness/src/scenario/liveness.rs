@@ -1,5 +1,5 @@
 //! Dead peer detection (RFC 3706): a daemon that was killed, a link that is down, probes that are answered, traffic that
-//! makes probes needless.
+//! makes probes needless; and a life that no clock reaches.
 
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &PAIRS, "dpd-link", "a link that is down ends the SAs; traffic begins anew when it is up", link);
     for_pairs(out, &ALL_PAIRS, "dpd-answered", "the initiator's probes are answered, the SAs stay", answered);
     for_pairs(out, &PAIRS, "dpd-silent", "while pings run nobody is asked", silent);
+    for_pairs(out, &PAIRS, "huge-lifetime", "lives of ten years are agreed on and counted", huge);
 }
 
 fn idle(desk: &mut Desk, kinds: (Kind, Kind), both: bool) -> Result<Stage> {
@@ -116,5 +117,25 @@ fn silent(desk: &mut Desk, a: Kind, b: Kind) -> Result<()> {
     desk.proved("ten seconds of pings and not one probe");
     wait::until(PATIENCE, "a probe", || Ok(desk.traffic()?.ike > after)).map_err(|failure| stage.evidence(failure))?;
     desk.proved("without pings there is one");
+    Ok(())
+}
+
+/// Ten years, which no two octets hold: libreswan's ikev1-28-huge-lifetime.
+fn huge(desk: &mut Desk, a: Kind, b: Kind) -> Result<()> {
+    const LIFE: Duration = Duration::from_secs(315_360_000);
+    let stage = Stage::set(desk, (a, b), Family::V4, |alice, bob| {
+        for tunnel in [alice, bob] {
+            (tunnel.phase1_life, tunnel.phase2_life) = (LIFE, LIFE);
+        }
+    })?;
+    stage.establish(desk)?;
+    for (side, kind) in [(&stage.initiator, a), (&stage.responder, b)] {
+        let state = side.host().netns().ip(&["-s", "xfrm", "state"])?;
+        let hard = format!("hard {}(sec)", LIFE.as_secs());
+        if is_ours(kind) && state.matches(&hard).count() != 2 {
+            return Err(stage.evidence(Failure::new(format!("no two SAs with \"{hard}\"")).with("state", state)));
+        }
+    }
+    desk.proved("the kernel counts ten years, and nothing expires at once");
     Ok(())
 }

@@ -7,6 +7,7 @@ mod certificates;
 mod cisco;
 mod deletion;
 pub mod drill;
+mod fragments;
 mod identities;
 mod keylime;
 mod keys;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Scenario> {
     keylime::add(&mut out);
     life::add(&mut out);
     liveness::add(&mut out);
+    fragments::add(&mut out);
     nat::add(&mut out);
     psk::add(&mut out);
     algorithms::add(&mut out);
