@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::command::test::Choose;
 use crate::failure::Failure;
 use crate::holder;
 use crate::uml::{boot, modules, rootfs};
@@ -41,6 +42,10 @@ enum Command {
         /// the cargo tests that do.
         #[arg(long)]
         only: Option<String>,
+        /// Of each scenario only one of its pairs of daemons, another one from scenario to scenario: what every change has to
+        /// pass. The whole takes about an hour on two processors.
+        #[arg(long)]
+        one_pair_each: bool,
         /// Name the scenarios and end.
         #[arg(long)]
         list: bool,
@@ -112,7 +117,9 @@ pub fn main() -> ExitCode {
     }
     code(match Arguments::parse().command {
         Command::Guest { command } => guest::guest(command),
-        Command::Test { only, list, no_install } => test::test(only.as_deref(), list, no_install),
+        Command::Test { only, one_pair_each, list, no_install } => {
+            test::test(Choose { only: only.as_deref(), one_pair_each }, list, no_install)
+        }
         Command::Interop => interop::interop(),
         Command::Demo { json, no_install } => demo::demo(json.as_deref(), no_install),
         Command::Bench { name, json, rounds, no_install } => bench::bench(name, json.as_deref(), rounds, no_install),

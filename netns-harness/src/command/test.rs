@@ -17,7 +17,7 @@ use crate::failure::{During, Result, tail};
 use crate::interop::Results;
 use crate::job::{Job, Outcome, Report, Work};
 use crate::kernel::{self, Choice};
-use crate::scenario::{self, DEADLINE};
+use crate::scenario::{self, DEADLINE, Scenario};
 use crate::uml::boot::Output;
 
 /// Scenarios per test kernel: starting one takes as long as a short scenario.
@@ -39,25 +39,54 @@ struct Count {
     failed: u64,
 }
 
+/// Which scenarios are played.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choose<'a> {
+    /// Those whose name contains one of these words, with commas between.
+    pub(super) only: Option<&'a str>,
+    /// Of those with the same name in front of the slash, one.
+    pub(super) one_pair_each: bool,
+}
+
+impl Choose<'_> {
+    fn names(self, all: &[Scenario]) -> Vec<String> {
+        let mut names: Vec<&str> = all.iter().map(|scenario| scenario.name.as_str()).collect();
+        if let Some(words) = self.only {
+            names.retain(|name| words.split(',').any(|word| name.contains(word)));
+        }
+        if self.one_pair_each {
+            let what = |name: &&str| name.split('/').next().unwrap_or_default().to_owned();
+            let mut rest = names.as_slice();
+            let mut chosen = Vec::new();
+            while let Some(first) = rest.first() {
+                let (these, others) = rest.split_at(rest.iter().take_while(|name| what(name) == what(first)).count());
+                // The next pair each time, so that every daemon has its turn.
+                chosen.extend(these.get(chosen.len() % these.len()));
+                rest = others;
+            }
+            names = chosen;
+        }
+        names.into_iter().map(str::to_owned).collect()
+    }
+}
+
 /// Runs everything, or what is asked for.
-pub(super) fn test(only: Option<&str>, list: bool, no_install: bool) -> Result<Verdict> {
+pub(super) fn test(choose: Choose<'_>, list: bool, no_install: bool) -> Result<Verdict> {
     let all = scenario::all();
+    let chosen = choose.names(&all);
     if list {
-        all.iter().for_each(|scenario| println!("{:45} {}", scenario.name, scenario.about));
+        all.iter()
+            .filter(|scenario| chosen.contains(&scenario.name))
+            .for_each(|scenario| println!("{:45} {}", scenario.name, scenario.about));
         return Ok(Verdict::Good);
     }
     let choice = kernel::choose();
     if let Equipment::Listed { lacking } = install::equip(choice.kernel, no_install)? {
         return Ok(if lacking { Verdict::Bad } else { Verdict::Good });
     }
-    let chosen: Vec<String> = all
-        .iter()
-        .filter(|scenario| only.is_none_or(|words| words.split(',').any(|word| scenario.name.contains(word))))
-        .map(|scenario| scenario.name.clone())
-        .collect();
     let mut count = Count::default();
-    if only.is_none() || chosen.is_empty() {
-        count = cargo_tests(only)?;
+    if choose.only.is_none() || chosen.is_empty() {
+        count = cargo_tests(choose.only)?;
     }
     if !chosen.is_empty() {
         let programs = build::programs(&["cli"], Profile::Dev)?;
