@@ -351,7 +351,10 @@ impl Endpoint {
     /// Moves a main mode on.
     pub(super) fn drive_handshake(&mut self, id: Phase1Id, step: Step<'_>, fingerprint: Option<Fingerprint>) {
         let Some(peer) = self.handshakes.get(&id).map(|handshake| handshake.path.peer.ip()) else { return };
-        let first_contact = self.is_first_contact(peer);
+        // Of two that cross the other one is no leftover of an earlier life: charon would end what it just made.
+        let crossed = |other: &Phase1Id| *other != id && self.handshakes.contains_key(other);
+        let crosses = self.by_peer.get(&peer).into_iter().flatten().any(crossed);
+        let first_contact = !crosses && self.is_first_contact(peer);
         let Some(handshake) = self.handshakes.get_mut(&id) else { return };
         let Some(state) = handshake.state.take() else { return };
         let role = state.role();
