@@ -72,7 +72,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     let lax = "a revocation list that is out of date: let pass where the remote says lax";
     for_pairs(out, &JUDGES, "certificate-crl-stale-lax", lax, |d, a, b| stale_list(d, (a, b), "lax"));
     for_pairs(out, &JUDGES, "certificate-not-on-crl", "a list with others on it does not refuse this one", not_listed);
-    for_pairs(out, &ALL_PAIRS, "certificate-chain", "an intermediate sent along is used", chain);
+    for_pairs(out, &PAIRS, "certificate-chain", "an intermediate sent along is used", chain);
 }
 
 /// One side judges, and is xfrmd; the other's certificate has a fault. With xfrmd on both sides the responder judges.
