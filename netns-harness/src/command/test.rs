@@ -157,7 +157,9 @@ fn scenarios(names: Vec<String>, programs: &Path, choice: &Choice) -> Result<Vec
         for worker in 0..workers {
             let (groups, outcomes) = (&groups, &outcomes);
             scope.spawn(move || {
-                while let Some(group) = groups.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                // A function, for a lock taken in the condition of a loop is held until the end of its body.
+                let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                while let Some(group) = next() {
                     let name = format!("test/kernel-{worker}");
                     let ended = play_group(&name, group, programs, choice);
                     outcomes.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
