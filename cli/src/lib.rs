@@ -15,4 +15,5 @@ pub mod report;
 pub mod revocation;
 pub mod setkey;
 pub mod signer;
+pub mod users;
 pub mod xfrmctl;

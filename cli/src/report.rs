@@ -226,6 +226,16 @@ pub struct RevocationReport {
     pub daemon: bool,
 }
 
+impl RevocationReport {
+    /// The closing line: what people, tests and logs read of a revocation.
+    pub fn summary(&self) -> String {
+        format!(
+            "revoked serial {} of {}: {} SAs deleted in {:.1} ms",
+            self.serial, self.issuer, self.sas_deleted, self.elapsed_ms
+        )
+    }
+}
+
 /// An SA that a revocation deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedSa {

@@ -237,14 +237,8 @@ impl Commands {
         for certificate in all {
             driver.handle(Input::Command(Command::Revoke { certificate }));
         }
-        logging::log(
-            ike::report::Level::Notify,
-            None,
-            format_args!(
-                "revoked serial {} of {} by {}: {} SAs deleted in {:.1} ms",
-                report.serial, report.issuer, order.source, report.sas_deleted, report.elapsed_ms
-            ),
-        );
+        let line = format!("{} (asked for by {})", report.summary(), order.source);
+        logging::log(ike::report::Level::Notify, None, line);
         Ok(Response::done(&report))
     }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::{Group, User};
 use policy::model::daemon::AdminSocket;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -20,6 +19,7 @@ use crate::control::{MAX_REQUEST, Request, Response};
 use crate::exit_code::Exit;
 use crate::logging;
 use crate::racoonctl::request::{EventReport, RacoonRequest};
+use crate::users::{group_id, user_id};
 
 /// Connections served at once; more of them wait in the kernel.
 const MAX_CONNECTIONS: usize = 32;
@@ -117,20 +117,6 @@ impl Drop for ControlSocket {
     fn drop(&mut self) {
         // Already gone is as good.
         let _missing = fs::remove_file(&self.path);
-    }
-}
-
-fn user_id(name: &str) -> io::Result<u32> {
-    match User::from_name(name)? {
-        Some(user) => Ok(user.uid.as_raw()),
-        None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no user {name}"))),
-    }
-}
-
-fn group_id(name: &str) -> io::Result<u32> {
-    match Group::from_name(name)? {
-        Some(group) => Ok(group.gid.as_raw()),
-        None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no group {name}"))),
     }
 }
 

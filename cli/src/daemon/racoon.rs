@@ -1,7 +1,6 @@
 //! What racoonctl asks, answered by the driver.
 
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ike::event::{Acquire, Command, Input};
 use policy::model::sa::{Direction, Protocol};
@@ -14,7 +13,6 @@ use super::driver::Driver;
 use super::lower::Wanted;
 use super::peers;
 use super::udp::{Bypass, local_address_towards};
-use crate::civil;
 use crate::control::Response;
 use crate::exit_code::Exit;
 use crate::racoonctl::request::{Family, Flow, IsakmpReport, RacoonRequest, ScheduledReport};
@@ -69,9 +67,7 @@ fn sadb(family: Family) -> Result<String, String> {
     let mut kernel = Connection::open().map_err(|refusal| refusal.to_string())?;
     let dump = kernel.dump_sas(protocol(family)).map_err(|refusal| refusal.to_string())?;
     let protocols = Protocols::load();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let printer = Printer { now, pid: std::process::id(), local: civil::local, protocols: &protocols, ports: false };
-    Ok(printer.sas(&dump.entries))
+    Ok(Printer::of_now(&protocols, false).sas(&dump.entries))
 }
 
 fn protocol(family: Family) -> Option<Protocol> {

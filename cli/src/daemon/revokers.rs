@@ -6,9 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use nix::unistd::User;
-
 use crate::logging;
+use crate::users::user_id;
 
 /// Their user numbers; shared with the socket's tasks, replaced by a reload.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +17,7 @@ impl Revokers {
     /// Takes the names of a configuration. One that is no user is said and left out. With anybody on the list the socket
     /// lets everybody connect: who asks is then told by the kernel, not by the file's mode.
     pub fn set(&self, names: &[String], socket: &Path) {
-        let found: BTreeSet<u32> = names.iter().filter_map(|name| user_id(name)).collect();
+        let found: BTreeSet<u32> = names.iter().filter_map(|name| known(name)).collect();
         let mode = if found.is_empty() { 0o600 } else { 0o666 };
         if let Err(error) = fs::set_permissions(socket, Permissions::from_mode(mode)) {
             logging::warning(format_args!("{}: {error}", socket.display()));
@@ -32,18 +31,8 @@ impl Revokers {
     }
 }
 
-fn user_id(name: &str) -> Option<u32> {
-    match User::from_name(name) {
-        Ok(Some(user)) => Some(user.uid.as_raw()),
-        Ok(None) => {
-            logging::warning(format_args!("revocation: allow_user \"{name}\": there is no such user"));
-            None
-        }
-        Err(error) => {
-            logging::warning(format_args!("revocation: allow_user \"{name}\": {error}"));
-            None
-        }
-    }
+fn known(name: &str) -> Option<u32> {
+    user_id(name).inspect_err(|error| logging::warning(format_args!("revocation: allow_user \"{name}\": {error}"))).ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policy::model::addr::IpNet;
 use policy::model::algorithm::Cipher;
@@ -19,7 +19,7 @@ use xfrm::model::sa::{Aead, EncapKind, Encapsulation, Sa};
 use xfrm::model::template::{Need, Template};
 
 use super::protocols::Protocols;
-use crate::civil::Civil;
+use crate::civil::{self, Civil};
 
 /// What every entry is printed with.
 pub struct Printer<'a> {
@@ -40,7 +40,13 @@ pub fn sequence(index: usize, count: usize) -> usize {
     if index + 1 == count { 0 } else { index + 1 }
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    /// For a dump of this moment, by this process, in the machine's time zone.
+    pub fn of_now(protocols: &'a Protocols, ports: bool) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { now, pid: std::process::id(), local: civil::local, protocols, ports }
+    }
+
     /// Every SA.
     pub fn sas(&self, sas: &[Sa]) -> String {
         let mut out = String::new();

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use policy::model::sa::{Protocol, Spi};
 use policy::setkey::parser::{Script, parse};
@@ -19,7 +19,6 @@ use super::dump::{Printer, SHORT_HEAD};
 use super::lower::{self, ReqIds};
 use super::options::{Options, PolicyMode, Task, USAGE};
 use super::protocols::Protocols;
-use crate::civil;
 
 /// Requests collected before they are sent; what has to be read first sends them earlier.
 const BATCH: usize = 4096;
@@ -323,13 +322,7 @@ impl<'a> Session<'a> {
     }
 
     fn printer(&self) -> Printer<'_> {
-        Printer {
-            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            pid: std::process::id(),
-            local: civil::local,
-            protocols: &self.protocols,
-            ports: self.options.ports,
-        }
+        Printer::of_now(&self.protocols, self.options.ports)
     }
 }
 

@@ -210,10 +210,8 @@ pub fn revocation(report: &RevocationReport) -> String {
     for sa in &report.sas {
         text.push_str(&format!("deleted {} SA {} {} -> {} of {}\n", sa.proto, sa.spi, sa.src, sa.dst, sa.peer));
     }
-    text.push_str(&format!(
-        "revoked serial {} of {}: {} SAs deleted in {:.1} ms\n",
-        report.serial, report.issuer, report.sas_deleted, report.elapsed_ms
-    ));
+    text.push_str(&report.summary());
+    text.push('\n');
     text
 }
 

@@ -52,10 +52,7 @@ fn act(file: &Path) -> Result<String, String> {
     });
     let socket = Places::default().control_socket();
     let report: RevocationReport = call(&socket, &request, PATIENCE).map_err(|error| error.to_string())?;
-    Ok(format!(
-        "revoked serial {} of {}: {} SAs deleted in {:.1} ms",
-        report.serial, report.issuer, report.sas_deleted, report.elapsed_ms
-    ))
+    Ok(report.summary())
 }
 
 /// One octet more than allowed tells a full file from one cut off.
