@@ -58,7 +58,9 @@ struct Expansion<'a> {
 impl Expansion<'_> {
     fn file(&mut self, file: FileId) {
         self.open.push(self.sources.name(file).to_owned());
-        for statement in parser::parse(file, self.sources.text(file), self.diagnostics) {
+        let parsed = parser::parse(file, self.sources.text(file), self.diagnostics);
+        parsed.secrets.into_iter().for_each(|span| self.sources.hide(span));
+        for statement in parsed.statements {
             if statement.name.is_word("include") {
                 self.include(&statement);
                 continue;

@@ -5,6 +5,7 @@ use crate::model::daemon::DaemonConfig;
 use crate::span::Sources;
 
 pub mod ast;
+pub mod directives;
 pub mod include;
 pub mod lexer;
 pub mod parser;
@@ -23,6 +24,8 @@ pub struct Loaded {
     pub config: Option<DaemonConfig>,
     /// Errors and warnings in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
+    /// Each use of what racoon does not know, as an error: what `xfrmctl check --racoon-strict` shows.
+    pub extensions: Vec<Diagnostic>,
     /// The texts they point into.
     pub sources: Sources,
 }
@@ -40,7 +43,7 @@ pub fn load(file_name: &str, text: &[u8], loader: &mut dyn Loader) -> Loaded {
     let mut diagnostics = Diagnostics::default();
     let file = sources.add(file_name, text);
     let statements = include::expand(file, loader, &mut sources, &mut diagnostics);
-    let config = resolve::resolve(file, &statements, &mut diagnostics);
-    let config = (diagnostics.errors() == 0).then_some(config);
-    Loaded { config, diagnostics: diagnostics.into_sorted(), sources }
+    let resolved = resolve::resolve(file, &statements, &mut diagnostics);
+    let config = (diagnostics.errors() == 0).then_some(resolved.config);
+    Loaded { config, diagnostics: diagnostics.into_sorted(), extensions: resolved.extensions, sources }
 }

@@ -9,16 +9,29 @@ use crate::span::{FileId, Span};
 /// racoon.conf nests blocks two deep; what goes deeper is an error, and this bounds the recursion.
 const MAX_DEPTH: usize = 8;
 
+/// What stands in a statement's place of a password: nothing here needs one, and no message is to quote it.
+const SECRET: &str = "******";
+
+/// A text, parsed.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    /// What it says.
+    pub statements: Vec<Statement>,
+    /// Where passwords stand (of RADIUS servers, of a directory).
+    pub secrets: Vec<Span>,
+}
+
 /// file := statement*
-pub fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Vec<Statement> {
-    let mut lexer = Lexer::new(file, text);
-    let token = lexer.next(diagnostics);
-    let mut parser = Parser { lexer, token, diagnostics };
+pub fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Parsed {
+    let lexer = Lexer::new(file, text);
+    let token = Token { kind: TokenKind::End, span: Span::new(file, 0..0), text: "", starts_line: true };
+    let mut parser = Parser { lexer, token, diagnostics, shown: usize::MAX, secrets: Vec::new() };
+    parser.bump();
     let mut statements = Vec::new();
     loop {
         parser.statements(0, &mut statements);
         if parser.token.kind == TokenKind::End {
-            return statements;
+            return Parsed { statements, secrets: parser.secrets };
         }
         // Only a `}` stops `statements` before the end.
         parser.diagnostics.error(parser.token.span, "`}` closes no block");
@@ -31,12 +44,37 @@ struct Parser<'a, 'd> {
     /// The token not consumed yet.
     token: Token<'a>,
     diagnostics: &'d mut Diagnostics,
+    /// Strings to come before the next one is a password.
+    shown: usize,
+    secrets: Vec<Span>,
 }
 
 impl<'a> Parser<'a, '_> {
     fn bump(&mut self) -> Token<'a> {
-        let next = self.lexer.next(self.diagnostics);
+        let mut next = self.lexer.next(self.diagnostics);
+        if self.is_secret(next) {
+            next.text = SECRET;
+            self.secrets.push(next.span);
+        }
         std::mem::replace(&mut self.token, next)
+    }
+
+    /// The string behind `bind_pw`, and those behind the first of `auth` and `acct`, however wrong the line is.
+    fn is_secret(&mut self, token: Token<'_>) -> bool {
+        match token.kind {
+            TokenKind::Word if token.text.starts_with(|ch: char| ch.is_ascii_digit()) => {}
+            TokenKind::Word => {
+                self.shown = match token.text {
+                    "bind_pw" => 0,
+                    "auth" | "acct" => 1,
+                    _ => usize::MAX,
+                };
+            }
+            TokenKind::Str if self.shown == 0 => return true,
+            TokenKind::Str => self.shown -= 1,
+            _ => {}
+        }
+        false
     }
 
     /// statement* up to `}` or the end, neither consumed.

@@ -129,16 +129,9 @@ impl Resolver<'_> {
             args.bump();
             return self.sized_cipher(args, (cipher.facts().racoon, cipher), Some((bits, arg.span)), arg.span);
         }
-        let exact = table.iter().find(|(word, _)| *word == arg.text);
-        let stem = arg.text.trim_end_matches(|ch: char| ch.is_ascii_digit());
-        let glued = table.iter().find(|(word, _)| *word == stem.trim_end_matches('_'));
-        let (&(name, cipher), glued_bits) = match (exact, glued) {
-            (Some(row), _) => (row, None),
-            (None, Some(row)) => (row, arg.text.get(stem.len()..)),
-            (None, None) => {
-                self.unknown_cipher(args, arg, &words);
-                return None;
-            }
+        let Some((&(name, cipher), glued_bits)) = named(table, &arg.text) else {
+            self.unknown_cipher(args, arg, &words);
+            return None;
         };
         args.bump();
         let bits = match glued_bits {
@@ -146,6 +139,22 @@ impl Resolver<'_> {
             None => args.optional_number(),
         };
         self.sized_cipher(args, (name, cipher), bits, arg.span)
+    }
+
+    /// As [`Self::cipher`], in a `sainfo` that has others to `spare`: one that cannot be used is left out (the inner
+    /// `None`), with a warning.
+    #[allow(clippy::option_option)]
+    pub(super) fn listed_cipher(&mut self, args: &mut Args<'_>, spare: bool) -> Option<Option<SizedCipher>> {
+        let word =
+            args.peek().filter(|arg| spare && arg.kind == TokenKind::Word && !is_usable(&arg.text, self.allow_weak));
+        let Some(arg) = word.filter(|arg| is_cipher(&arg.text)) else {
+            return self.cipher(args, Phase::Two).map(Some);
+        };
+        args.bump();
+        args.optional_number();
+        let message = format!("{} is broken or not negotiated: the other ciphers of this list are used", arg.text);
+        self.diagnostics.warning(arg.span, message);
+        Some(None)
     }
 
     /// The cipher with the key length behind it, if both are to be had.
@@ -161,6 +170,9 @@ impl Resolver<'_> {
         if !self.judge(name, facts.strength, facts.supported, cipher_reason(cipher), span) {
             args.give_up();
             return None;
+        }
+        if facts.salt > 0 {
+            self.extension(span, &format!("`{name}`"));
         }
         let key_bits = self.key_bits(cipher, name, bits);
         if key_bits.is_none() {
@@ -330,6 +342,33 @@ impl Resolver<'_> {
             true
         }
     }
+}
+
+/// The row of `text` in a table of ciphers, and what digits are glued to it.
+fn named<'t>(
+    table: &'static [(&'static str, Cipher)],
+    text: &'t str,
+) -> Option<(&'static (&'static str, Cipher), Option<&'t str>)> {
+    if let Some(exact) = table.iter().find(|(word, _)| *word == text) {
+        return Some((exact, None));
+    }
+    let stem = text.trim_end_matches(|ch: char| ch.is_ascii_digit());
+    let glued = table.iter().find(|(word, _)| *word == stem.trim_end_matches('_'))?;
+    Some((glued, text.get(stem.len()..)))
+}
+
+/// Is `text` a cipher of phase 2 that can be negotiated?
+pub(super) fn is_usable(text: &str, allow_weak: bool) -> bool {
+    let by_name = || named(PHASE2_CIPHERS, text).map(|((_, cipher), _)| *cipher);
+    strongswan_spelling(text).map(|(cipher, _)| cipher).or_else(by_name).is_some_and(|cipher| {
+        let facts = cipher.facts();
+        facts.supported && (facts.strength != Strength::Broken || allow_weak)
+    })
+}
+
+/// Is `text` a cipher that racoon knows?
+fn is_cipher(text: &str) -> bool {
+    named(PHASE2_CIPHERS, text).is_some() || OTHER_CIPHERS.contains(&text)
 }
 
 /// `aes256gcm16` and the like.

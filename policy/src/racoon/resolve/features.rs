@@ -55,13 +55,6 @@ impl Resolver<'_> {
             }
             "support_proxy" => {
                 self.set_switch(&mut remote.support_proxy, args);
-                if remote.support_proxy {
-                    self.no_effect(
-                        args,
-                        "in tunnel mode the IDs of quick mode name the traffic anyway; transport mode for other hosts than \
-                         the two that speak (mobile IPv6) is refused",
-                    );
-                }
             }
             "mode_cfg" => {
                 const VALUES: &[(&str, (bool, bool))] =

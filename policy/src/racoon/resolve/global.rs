@@ -2,99 +2,48 @@
 
 use super::super::args::Args;
 use super::super::ast::Statement;
+use super::super::directives::{self, Block, State};
 use super::super::include::join;
 use super::super::token::TokenKind;
-use super::{Reasons, Resolver, Seen, reason};
+use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
 use crate::model::addr::AddrPort;
 use crate::model::daemon::{AdminSocket, LogLevel};
-
-const KNOWN: &[&str] = &[
-    "path",
-    "include",
-    "pfkey_buffer",
-    "complex_bundle",
-    "gss_id_enc",
-    "log",
-    "padding",
-    "timer",
-    "listen",
-    "privsep",
-    "radiuscfg",
-    "ldapcfg",
-    "mode_cfg",
-    "revocation",
-    "remote",
-    "sainfo",
-];
-
-/// Statements that need a feature xfrmd lacks.
-const NOT_YET: Reasons = &[
-    ("privsep", "xfrmd runs as one process"),
-    ("radiuscfg", "no RADIUS server is asked for passwords; `mode_cfg { auth_source pam; }` with pam_radius_auth does"),
-    ("ldapcfg", "no LDAP server is asked for passwords; `mode_cfg { auth_source pam; }` with pam_ldap or pam_sss does"),
-];
-
-/// Statements racoon itself has given up.
-const OBSOLETE: Reasons = &[
-    ("identifier", "write `my_identifier` in the `remote` block"),
-    ("autoexit", "remove it"),
-    ("restrict", "remove it"),
-    ("keepalive", "write `timer { natt_keepalive N sec; }`"),
-    ("support_mip6", "remove it"),
-    ("support_proxy", "write it in the `remote` block"),
-];
-
-const PADDING: &[&str] = &["randomize", "randomize_length", "maximum_length", "strict_check", "exclusive_tail"];
 
 impl Resolver<'_> {
     /// One statement of the file.
     pub(super) fn global(&mut self, args: &mut Args<'_>) {
         let name = args.name();
+        if !self.known(Block::Global, args) {
+            return;
+        }
         match name {
             "path" => self.path(args),
             // Those at the start of a statement have been replaced by what they include.
-            "include" => self.no_effect(args, "it stands behind a forgotten `;`"),
+            "include" => {
+                self.diagnostics.error(args.name_span(), "this file is not included: it stands behind a forgotten `;`")
+            }
             "log" => self.log(args),
             "timer" => self.block(args, Self::timer),
             "listen" => self.block(args, Self::listen),
-            "padding" => {
-                self.no_effect(args, "ESP is padded by the kernel, and ISAKMP messages to the block length with zeros");
-                self.block(args, Self::padding);
-            }
+            "padding" => self.block(args, Self::padding),
             "pfkey_buffer" => {
-                self.no_effect(args, "the kernel is spoken to over XFRM netlink, not PF_KEY");
                 args.number32(self.diagnostics);
             }
             "complex_bundle" => {
-                self.no_effect(args, "bundles of several protocols are not negotiated");
                 args.switch(self.diagnostics);
             }
             "gss_id_enc" => {
-                self.no_effect(args, "GSS-API authentication is not offered");
                 args.choice(&[("latin1", ()), ("utf-16le", ())], self.diagnostics);
             }
+            "privsep" => self.block(args, Self::privsep),
+            "radiuscfg" => self.block(args, Self::radius_server),
+            "ldapcfg" => self.block(args, Self::ldap_server),
             "mode_cfg" => self.mode_cfg(args),
             "revocation" => self.block(args, Self::revocation),
             "remote" => self.remote(args),
             "sainfo" => self.sainfo(args),
-            _ => self.other_global(args),
-        }
-    }
-
-    fn other_global(&mut self, args: &mut Args<'_>) {
-        let name = args.name();
-        if let Some(why) = reason(NOT_YET, name) {
-            self.not_supported_yet(args, why);
-        } else if let Some(instead) = reason(OBSOLETE, name) {
-            self.diagnostics.push(
-                Diagnostic::error(args.name_span(), format!("`{name}` is obsolete in racoon too"))
-                    .found(name)
-                    .hint(instead),
-            );
-            args.give_up();
-        } else {
-            self.unknown(args, "outside of any block", KNOWN);
+            _ => {}
         }
     }
 
@@ -108,7 +57,13 @@ impl Resolver<'_> {
             ("backupsa", "backupsa"),
             ("pidfile", "pidfile"),
         ];
+        let written = args.peek();
         let Some(kind) = args.choice(KINDS, self.diagnostics) else { return };
+        if let Some(written) = written
+            && let Some(State::NoEffect(why)) = directives::find(Block::Path, kind, None).map(|row| row.state)
+        {
+            self.diagnostics.warning(args.name_span().to(written.span), format!("`path {kind}` has no effect: {why}"));
+        }
         let Some(path) = args.string("a path in quotes", self.diagnostics) else { return };
         let path = path.text.clone();
         match kind {
@@ -118,10 +73,6 @@ impl Resolver<'_> {
             "pidfile" if path.starts_with('/') => self.config.pid_file = Some(path),
             // As racoon: below LOCALSTATEDIR/run.
             "pidfile" => self.config.pid_file = Some(join("/var/run", &path)),
-            "backupsa" => {
-                self.diagnostics
-                    .error(args.name_span(), "`path backupsa` is not supported yet: SAs are not saved to a file");
-            }
             // `include` has been used already, where files are included.
             _ => {}
         }
@@ -153,23 +104,61 @@ impl Resolver<'_> {
     }
 
     fn padding(&mut self, _: &mut Seen, args: &mut Args<'_>) {
+        if self.row(Block::Padding, args).is_none() {
+            return;
+        }
+        if args.name() == "maximum_length" {
+            args.number32(self.diagnostics);
+        } else {
+            args.switch(self.diagnostics);
+        }
+    }
+
+    /// privsep := ( `user` | `group` ) ( STRING | NUMBER ) | `chroot` STRING
+    fn privsep(&mut self, _: &mut Seen, args: &mut Args<'_>) {
+        if self.row(Block::Privsep, args).is_none() {
+            return;
+        }
+        if args.name() == "chroot" || args.optional_number().is_none() {
+            args.string("a name in quotes", self.diagnostics);
+        }
+    }
+
+    /// radiuscfg := ( `auth` | `acct` ) STRING [ NUMBER ] STRING | ( `timeout` | `retries` ) NUMBER
+    fn radius_server(&mut self, _: &mut Seen, args: &mut Args<'_>) {
+        if self.row(Block::RadiusCfg, args).is_none() {
+            return;
+        }
+        if matches!(args.name(), "timeout" | "retries") {
+            args.number32(self.diagnostics);
+        } else if args.string("a server's name in quotes", self.diagnostics).is_some() {
+            args.optional_number();
+            args.string("the server's secret in quotes", self.diagnostics);
+        }
+    }
+
+    /// ldapcfg := ( `version` | `port` | `debug` | `timeout` ) NUMBER | `subtree` SWITCH | NAME STRING
+    fn ldap_server(&mut self, _: &mut Seen, args: &mut Args<'_>) {
+        if self.row(Block::LdapCfg, args).is_none() {
+            return;
+        }
         match args.name() {
-            "maximum_length" => {
+            "version" | "port" | "debug" | "timeout" => {
                 args.number32(self.diagnostics);
             }
-            "randomize" | "randomize_length" | "strict_check" | "exclusive_tail" => {
+            "subtree" => {
                 args.switch(self.diagnostics);
             }
-            _ => self.unknown(args, "in `padding`", PADDING),
+            _ => {
+                args.string("a value in quotes", self.diagnostics);
+            }
         }
     }
 
     /// timer := `counter` N | `persend` N | ( `interval` | `phase1` | `phase2` | `natt_keepalive` ) N UNIT
     fn timer(&mut self, seen: &mut Seen, args: &mut Args<'_>) {
-        const KNOWN: &[&str] = &["counter", "interval", "persend", "phase1", "phase2", "natt_keepalive"];
         let name = args.name();
-        if !KNOWN.contains(&name) {
-            self.unknown(args, "in `timer`", KNOWN);
+        if !self.known(Block::Timer, args) {
             return;
         }
         seen.note(args, false, self.diagnostics);
@@ -202,6 +191,9 @@ impl Resolver<'_> {
 
     /// listen := ( `isakmp` | `isakmp_natt` ) ADDR [port] | `adminsock` … | `strict_address`
     fn listen(&mut self, _: &mut Seen, args: &mut Args<'_>) {
+        if !self.known(Block::Listen, args) {
+            return;
+        }
         match args.name() {
             "isakmp" => {
                 let Some(at) = self.listen_address(args) else { return };
@@ -212,15 +204,7 @@ impl Resolver<'_> {
                 self.config.listen.isakmp_natt.push(at);
             }
             "strict_address" => self.config.listen.strict_address = true,
-            "adminsock" => self.admin_socket(args),
-            "admin" => {
-                self.diagnostics.push(
-                    Diagnostic::error(args.name_span(), "`admin` (a TCP port) is obsolete in racoon too")
-                        .hint("write `adminsock \"/run/racoon/racoon.sock\";`"),
-                );
-                args.give_up();
-            }
-            _ => self.unknown(args, "in `listen`", &["isakmp", "isakmp_natt", "adminsock", "strict_address"]),
+            _ => self.admin_socket(args),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What was written to what was meant: inheritance, defaults, paths, units, and every check that needs no file.
 //!
-//! Each directive of racoon.conf is known by name. Those without effect here are warned about with the reason; those
-//! that need a feature xfrmd lacks are errors that say so; nothing is skipped in silence.
+//! What each directive does here stands in one table, [`super::directives`]. Those without effect are warned about with
+//! the reason; those that need a feature xfrmd lacks are errors that say so; nothing is skipped in silence.
 
 mod algorithm;
 mod features;
@@ -18,25 +18,36 @@ use std::collections::HashMap;
 
 use super::args::Args;
 use super::ast::{Arg, Statement};
+use super::directives::{self, Block, Directive, State};
 use super::include::join;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::daemon::DaemonConfig;
 use crate::span::{FileId, Span};
 
-/// Resolves the statements of `file` and its includes. The result is complete only if no error was pushed.
-pub fn resolve(file: FileId, statements: &[Statement], diagnostics: &mut Diagnostics) -> DaemonConfig {
+/// What the statements of a file mean.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The configuration; complete only if no error was pushed.
+    pub config: DaemonConfig,
+    /// What racoon would not have understood, as errors.
+    pub extensions: Vec<Diagnostic>,
+}
+
+/// Resolves the statements of `file` and its includes.
+pub fn resolve(file: FileId, statements: &[Statement], diagnostics: &mut Diagnostics) -> Resolved {
     let mut resolver = Resolver {
         diagnostics,
         config: DaemonConfig::default(),
         remotes: remote::Drafts::default(),
         sainfos: sainfo::Entries::default(),
         allow_weak: false,
+        extensions: Vec::new(),
     };
     resolver.each(statements, |resolver, args| resolver.global(args));
     resolver.config.remotes = std::mem::take(&mut resolver.remotes).finish();
     resolver.config.sainfos = std::mem::take(&mut resolver.sainfos).sorted();
     resolver.check_completeness(file);
-    resolver.config
+    Resolved { config: resolver.config, extensions: resolver.extensions }
 }
 
 struct Resolver<'d> {
@@ -46,6 +57,8 @@ struct Resolver<'d> {
     sainfos: sainfo::Entries,
     /// `allow_weak` of the block being read.
     allow_weak: bool,
+    /// What racoon does not know.
+    extensions: Vec<Diagnostic>,
 }
 
 impl Resolver<'_> {
@@ -85,28 +98,65 @@ impl Resolver<'_> {
         }
     }
 
-    /// `args` is a directive that nobody knows.
-    fn unknown(&mut self, args: &mut Args<'_>, block: &str, known: &[&str]) {
-        let name = args.name();
-        self.diagnostics.push(
-            Diagnostic::error(args.name_span(), format!("unknown directive `{name}` {block}"))
-                .found(name)
-                .suggest(name, known.iter().copied()),
-        );
-        args.give_up();
+    /// May `args` be read? Not if nobody knows the directive, or if it is refused: that is an error then. One without
+    /// effect is warned about.
+    fn known(&mut self, block: Block, args: &mut Args<'_>) -> bool {
+        let Some(row) = self.row(block, args) else { return false };
+        let span = match args.peek() {
+            Some(value) if !row.only.is_empty() => args.name_span().to(value.span),
+            _ => args.name_span(),
+        };
+        self.may_use(row, args.peek(), span, args)
     }
 
-    /// `args` is a directive that xfrmd lacks.
-    fn not_supported_yet(&mut self, args: &mut Args<'_>, why: &str) {
-        let name = args.name();
-        self.diagnostics
-            .push(Diagnostic::error(args.name_span(), format!("`{name}` is not supported yet: {why}")).found(name));
-        args.give_up();
+    /// As [`Self::known`], for one value of a list.
+    fn known_value(&mut self, block: Block, value: &Arg, args: &mut Args<'_>) -> bool {
+        let row = directives::find(block, args.name(), Some(&value.text));
+        row.filter(|row| !row.only.is_empty()).is_none_or(|row| self.may_use(row, Some(value), value.span, args))
     }
 
-    /// `args` is a directive that changes nothing here.
-    fn no_effect(&mut self, args: &Args<'_>, why: &str) {
-        self.diagnostics.warning(args.name_span(), format!("`{}` has no effect: {why}", args.name()));
+    fn may_use(&mut self, row: &Directive, value: Option<&Arg>, span: Span, args: &mut Args<'_>) -> bool {
+        let written = match value {
+            Some(value) if !row.only.is_empty() => format!("{} {}", row.name, value.text),
+            _ => row.name.to_owned(),
+        };
+        if row.judged {
+            return true;
+        }
+        if row.extension {
+            self.extension(span, &format!("`{written}`"));
+        }
+        match row.state {
+            State::Works => true,
+            State::NoEffect(why) => {
+                self.diagnostics.warning(span, format!("`{written}` has no effect: {why}"));
+                true
+            }
+            State::Refused(why) => {
+                self.diagnostics
+                    .push(Diagnostic::error(span, format!("`{written}` is refused: {why}")).found(row.name));
+                args.give_up();
+                false
+            }
+        }
+    }
+
+    /// The row of `args`; none, and an error, if nobody knows the directive.
+    fn row(&mut self, block: Block, args: &mut Args<'_>) -> Option<&'static Directive> {
+        let name = args.name();
+        let row = directives::find(block, name, args.peek().map(|value| value.text.as_str()));
+        if row.is_none() {
+            let message = format!("unknown directive `{name}` {}", block.place());
+            self.diagnostics
+                .push(Diagnostic::error(args.name_span(), message).found(name).suggest(name, directives::names(block)));
+            args.give_up();
+        }
+        row
+    }
+
+    /// racoon would not have understood `what`.
+    fn extension(&mut self, span: Span, what: &str) {
+        self.extensions.push(Diagnostic::error(span, format!("{what} is an extension: racoon does not know it")));
     }
 
     /// `name`, below `path certificate` if it is relative.
@@ -157,11 +207,4 @@ impl Seen {
     fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
-}
-
-/// Directives with the same judgement: `(name, why)`.
-type Reasons = &'static [(&'static str, &'static str)];
-
-fn reason(table: Reasons, name: &str) -> Option<&'static str> {
-    table.iter().find(|(word, _)| *word == name).map(|(_, why)| *why)
 }

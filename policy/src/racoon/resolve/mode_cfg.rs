@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::super::args::Args;
+use super::super::directives::Block;
 use super::super::token::TokenKind;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
@@ -12,28 +13,6 @@ use crate::model::mode_config::{
     AddressPool, AuthSource, DEFAULT_POOL_SIZE, MAX_POOL_SIZE, ModeConfig, SplitKind, is_domain,
 };
 use crate::span::Span;
-
-/// Every directive of the block.
-const KNOWN: &[&str] = &[
-    "network4",
-    "netmask4",
-    "pool_size",
-    "dns4",
-    "wins4",
-    "nbns4",
-    "split_network",
-    "split_dns",
-    "default_domain",
-    "auth_source",
-    "auth_groups",
-    "group_source",
-    "accounting",
-    "conf_source",
-    "pfs_group",
-    "save_passwd",
-    "auth_throttle",
-    "banner",
-];
 
 /// Directives that add to the ones before.
 const REPEATABLE: &[&str] = &["dns4", "wins4", "nbns4", "split_network", "split_dns", "auth_groups"];
@@ -46,16 +25,6 @@ const MOST_WINS: usize = 4;
 const MOST_NETWORKS: usize = 64;
 /// Where racoon takes the banner from.
 const DEFAULT_BANNER: &str = "/etc/motd";
-
-/// Answers of a source that is not there.
-#[derive(Clone, Copy)]
-enum Source {
-    Good,
-    Refused(&'static str),
-}
-
-const NO_RADIUS: Source = Source::Refused("xfrmd asks no RADIUS server: a PAM module (pam_radius_auth) can");
-const NO_LDAP: Source = Source::Refused("xfrmd asks no LDAP server: a PAM module (pam_ldap, pam_sss) can");
 
 impl Resolver<'_> {
     /// mode_cfg := `mode_cfg` `{` directive* `}`; several blocks add up.
@@ -88,8 +57,7 @@ impl Resolver<'_> {
 
     fn mode_cfg_directive(&mut self, draft: &mut Draft, seen: &mut Seen, args: &mut Args<'_>) {
         let name = args.name();
-        if !KNOWN.contains(&name) {
-            self.unknown(args, "in `mode_cfg`", KNOWN);
+        if !self.known(Block::ModeCfg, args) {
             return;
         }
         if REPEATABLE.contains(&name) {
@@ -155,20 +123,21 @@ impl Resolver<'_> {
                     }
                 }
             }
-            "group_source" => self.source(&[("system", Source::Good), ("ldap", NO_LDAP)], args),
-            "conf_source" => self.source(&[("local", Source::Good), ("radius", NO_RADIUS), ("ldap", NO_LDAP)], args),
-            "accounting" => {
-                const NO_RECORD: Source = Source::Refused("logins are logged and told to hook scripts, nothing else");
-                let table = &[("none", Source::Good), ("system", NO_RECORD), ("pam", NO_RECORD), ("radius", NO_RADIUS)];
-                self.source(table, args);
+            // The rows of the table have judged the word already, if it is one.
+            "group_source" => {
+                args.choice(&[("system", ()), ("ldap", ())], self.diagnostics);
             }
-            _ => {}
+            "conf_source" => {
+                args.choice(&[("local", ()), ("radius", ()), ("ldap", ())], self.diagnostics);
+            }
+            _ => {
+                args.choice(&[("none", ()), ("system", ()), ("pam", ()), ("radius", ())], self.diagnostics);
+            }
         }
     }
 
     /// auth_source := `system` | `pam` | `file` STRING | `radius` | `ldap`
     fn auth_source(&mut self, draft: &mut Draft, args: &mut Args<'_>) {
-        let span = args.peek().map_or(args.name_span(), |arg| arg.span);
         if args.bump_word("file") {
             let Some(file) = args.string("a file name in quotes", self.diagnostics) else { return };
             if !file.text.starts_with('/') {
@@ -177,31 +146,9 @@ impl Resolver<'_> {
             draft.config.auth_source = AuthSource::File(file.text.clone());
             return;
         }
-        const SOURCES: &[(&str, Result<AuthSource, Source>)] = &[
-            ("system", Ok(AuthSource::System)),
-            ("pam", Ok(AuthSource::Pam)),
-            ("radius", Err(NO_RADIUS)),
-            ("ldap", Err(NO_LDAP)),
-        ];
-        let words: Vec<(&str, usize)> = SOURCES.iter().enumerate().map(|(at, (word, _))| (*word, at)).collect();
-        let Some(at) = args.choice(&words, self.diagnostics) else { return };
-        match SOURCES.get(at) {
-            Some((_, Ok(source))) => draft.config.auth_source = source.clone(),
-            Some((word, Err(Source::Refused(why)))) => self.refuse_source(args.name(), word, why, span),
-            _ => {}
+        if let Some(is_pam) = args.choice(&[("system", false), ("pam", true)], self.diagnostics) {
+            draft.config.auth_source = if is_pam { AuthSource::Pam } else { AuthSource::System };
         }
-    }
-
-    fn source(&mut self, table: &[(&str, Source)], args: &mut Args<'_>) {
-        let Some(arg) = args.peek() else { return args.wrong("a source", self.diagnostics) };
-        let (word, span) = (arg.text.clone(), arg.span);
-        if let Some(Source::Refused(why)) = args.choice(table, self.diagnostics) {
-            self.refuse_source(args.name(), &word, why, span);
-        }
-    }
-
-    fn refuse_source(&mut self, name: &str, word: &str, why: &str, span: Span) {
-        self.diagnostics.push(Diagnostic::error(span, format!("`{name} {word}` is not supported")).hint(why));
     }
 
     fn ipv4(&mut self, args: &mut Args<'_>) -> Option<(Ipv4Addr, Span)> {

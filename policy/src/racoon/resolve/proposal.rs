@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::args::Args;
 use super::super::ast::Statement;
+use super::super::directives::Block;
 use super::algorithm::Phase;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
@@ -11,9 +12,6 @@ use crate::model::algorithm::{AuthMethod, Group, Hash, SizedCipher};
 use crate::model::lifetime::Lifetime;
 use crate::model::proposal::Phase1Proposal;
 use crate::span::Span;
-
-const KNOWN: &[&str] =
-    &["encryption_algorithm", "hash_algorithm", "authentication_method", "dh_group", "lifetime", "gss_id", "gssapi_id"];
 
 /// A proposal whose lifetime may still come from the `remote` around it.
 #[derive(Clone, Copy, Debug)]
@@ -74,17 +72,21 @@ impl Resolver<'_> {
     }
 
     fn proposal_directive(&mut self, parts: &mut Parts, seen: &mut Seen, args: &mut Args<'_>) {
-        if KNOWN.contains(&args.name()) {
-            seen.note(args, false, self.diagnostics);
+        if !self.known(Block::Proposal, args) {
+            // It was meant to be given.
+            seen.note_repeatable(args.name(), args.name_span());
+            return;
         }
+        seen.note(args, false, self.diagnostics);
         match args.name() {
             "encryption_algorithm" => parts.cipher = self.cipher(args, Phase::One),
             "hash_algorithm" => parts.hash = self.hash(args),
             "authentication_method" => parts.auth = self.auth_method(args),
             "dh_group" => parts.group = self.group(args),
             "lifetime" => parts.lifetime = args.lifetime(self.diagnostics),
-            "gss_id" | "gssapi_id" => self.not_supported_yet(args, "GSS-API authentication is not offered"),
-            _ => self.unknown(args, "in a `proposal`", KNOWN),
+            _ => {
+                args.string("an identity in quotes", self.diagnostics);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::args::Args;
 use super::super::ast::Statement;
+use super::super::directives::Block;
 use super::super::token::TokenKind;
 use super::proposal::ProposalDraft;
 use super::{Resolver, Seen};
@@ -16,48 +17,6 @@ use crate::model::lifetime::DEFAULT_LIFETIME;
 use crate::model::proposal::ProposalCheck;
 use crate::model::remote::{CertificateFiles, CrlStrictness, ExchangeMode, Rekey, Remote, RemoteSelector};
 use crate::span::Span;
-
-/// Every directive of a `remote` block.
-const KNOWN: &[&str] = &[
-    "remote_address",
-    "exchange_mode",
-    "doi",
-    "situation",
-    "my_identifier",
-    "peers_identifier",
-    "verify_identifier",
-    "certificate_type",
-    "ca_type",
-    "peers_certfile",
-    "verify_cert",
-    "crl",
-    "send_cert",
-    "send_cr",
-    "match_empty_cr",
-    "nonce_size",
-    "passive",
-    "ike_frag",
-    "esp_frag",
-    "script",
-    "mode_cfg",
-    "weak_phase1_check",
-    "generate_policy",
-    "support_proxy",
-    "initial_contact",
-    "nat_traversal",
-    "dpd",
-    "dpd_delay",
-    "dpd_retry",
-    "dpd_maxfail",
-    "rekey",
-    "ph1id",
-    "proposal_check",
-    "lifetime",
-    "xauth_login",
-    "proposal",
-    "sha256_96",
-    "allow_weak",
-];
 
 /// Directives that may not be given twice in one block, as in racoon.
 const SINGLE: &[&str] = &["certificate_type", "ca_type", "peers_certfile", "remote_address"];
@@ -290,8 +249,8 @@ impl Resolver<'_> {
 
     fn remote_directive(&mut self, key: &Key, draft: &mut Draft, seen: &mut Seen, args: &mut Args<'_>) {
         let name = args.name();
-        if !KNOWN.contains(&name) {
-            self.unknown_in_remote(args);
+        if !self.known(Block::Remote, args) {
+            seen.note_repeatable(args.name(), args.name_span());
             return;
         }
         let first_proposal = name == "proposal" && !seen.has("proposal");
@@ -329,20 +288,6 @@ impl Resolver<'_> {
                 self.inert_directive(args);
             }
         }
-    }
-
-    fn unknown_in_remote(&mut self, args: &mut Args<'_>) {
-        let instead = match args.name() {
-            "dh_group" | "encryption_algorithm" | "hash_algorithm" | "authentication_method" => {
-                "write it in a `proposal` block"
-            }
-            "pfs_group" | "authentication_algorithm" | "compression_algorithm" => "write it in a `sainfo` block",
-            _ => return self.unknown(args, "in a `remote`", KNOWN),
-        };
-        let name = args.name();
-        let message = format!("`{name}` cannot be given directly in a `remote`");
-        self.diagnostics.push(Diagnostic::error(args.name_span(), message).found(name).hint(instead));
-        args.give_up();
     }
 
     fn remote_address(&mut self, key: &Key, draft: &mut Draft, args: &mut Args<'_>) {
@@ -395,9 +340,6 @@ impl Resolver<'_> {
 
     /// certificate_type := `x509` STRING STRING | `plain_rsa` STRING
     fn certificate_type(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
-        if self.refuse_key_source(args, &["plain_rsa"]) {
-            return;
-        }
         if args.choice(&[("x509", ()), ("plain_rsa", ())], self.diagnostics).is_none() {
             return;
         }
@@ -409,9 +351,6 @@ impl Resolver<'_> {
 
     /// peers_certfile := [ `x509` ] STRING | `plain_rsa` STRING | `dnssec`
     fn peers_certfile(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
-        if self.refuse_key_source(args, &["plain_rsa", "dnssec"]) {
-            return;
-        }
         if !args.bump_word("x509") && args.peek().is_some_and(|arg| arg.kind == TokenKind::Str) {
             self.diagnostics.warning(
                 args.name_span(),
@@ -420,16 +359,6 @@ impl Resolver<'_> {
         }
         let Some(file) = args.string("`x509` and a file name in quotes", self.diagnostics) else { return };
         remote.peers_certfile = Some(self.certificate_path(file));
-    }
-
-    fn refuse_key_source(&mut self, args: &mut Args<'_>, words: &[&str]) -> bool {
-        let Some(arg) = args.peek().filter(|arg| words.contains(&arg.text.as_str())) else { return false };
-        self.diagnostics.push(
-            Diagnostic::error(arg.span, format!("`{} {}` is not supported yet", args.name(), arg.text))
-                .hint("use `x509`"),
-        );
-        args.give_up();
-        true
     }
 
     /// How the exchange runs.
@@ -481,16 +410,20 @@ impl Resolver<'_> {
         let is_mode = |text: &str| MODES.iter().any(|(word, _)| *word == text);
         // A line that starts with another word is the next statement, its `;` being forgotten.
         while let Some(arg) = args.peek().filter(|arg| !arg.starts_line || is_mode(&arg.text)) {
-            let span = arg.span;
-            let Some(mode) = args.choice(MODES, self.diagnostics) else { return };
-            if mode.is_none() {
-                self.diagnostics.error(span, "base mode is not supported yet");
+            let is_first = args.statement.args.first().is_some_and(|first| first.span == arg.span);
+            if !is_first {
+                self.known_value(Block::Remote, arg, args);
             }
+            let Some(mode) = args.choice(MODES, self.diagnostics) else { return };
             written.extend(mode.filter(|mode| !written.contains(mode)));
         }
         if args.statement.args.is_empty() {
             args.wrong("`main`", self.diagnostics);
             return;
+        }
+        if written.is_empty() {
+            let message = "`exchange_mode` names no mode that is negotiated";
+            self.diagnostics.push(Diagnostic::error(args.name_span(), message).expected("`main` or `aggressive`"));
         }
         remote.exchange_modes = written;
     }
@@ -502,25 +435,15 @@ impl Resolver<'_> {
                 args.choice(&[("ipsec_doi", ())], self.diagnostics);
             }
             "situation" => {
-                const VALUES: &[(&str, bool)] = &[("identity_only", true), ("secrecy", false), ("integrity", false)];
-                if args.choice(VALUES, self.diagnostics) == Some(false) {
-                    self.no_effect(args, "the only situation negotiated is `identity_only`");
-                }
+                args.choice(&[("identity_only", ()), ("secrecy", ()), ("integrity", ())], self.diagnostics);
             }
             "weak_phase1_check" => {
-                self.inert_switch(args, "unauthenticated deletes are always ignored, for anyone could send them");
+                args.switch(self.diagnostics);
             }
             "esp_frag" => {
                 args.number32(self.diagnostics);
-                self.no_effect(args, "Linux fragments ESP packets as the route demands");
             }
             _ => {}
-        }
-    }
-
-    fn inert_switch(&mut self, args: &mut Args<'_>, why: &str) {
-        if args.switch(self.diagnostics) == Some(true) {
-            self.no_effect(args, why);
         }
     }
 

@@ -1,14 +1,15 @@
 //! `revocation {}`, an extension: who else may revoke.
 
 use super::super::args::Args;
+use super::super::directives::Block;
 use super::{Resolver, Seen};
-
-/// Every directive of the block.
-const KNOWN: &[&str] = &["allow_user"];
 
 impl Resolver<'_> {
     /// revocation := `revocation` `{` ( `allow_user` STRING `;` )* `}`; several blocks add up.
     pub(super) fn revocation(&mut self, _: &mut Seen, args: &mut Args<'_>) {
+        if !self.known(Block::Revocation, args) {
+            return;
+        }
         match args.name() {
             "allow_user" => {
                 let Some(user) = args.string("a user's name in quotes", self.diagnostics) else { return };
@@ -17,7 +18,7 @@ impl Resolver<'_> {
                     users.push(user.text.clone());
                 }
             }
-            _ => self.unknown(args, "in `revocation`", KNOWN),
+            _ => {}
         }
     }
 }

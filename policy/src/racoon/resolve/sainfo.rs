@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::super::args::Args;
 use super::super::ast::Statement;
+use super::super::directives::Block;
 use super::super::token::TokenKind;
-use super::algorithm::Phase;
+use super::algorithm::is_usable;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
 use crate::model::algorithm::{Cipher, Group, Integrity, SizedCipher};
@@ -14,17 +15,6 @@ use crate::model::identity::{ConfiguredId, Identity, PeersIdentifier};
 use crate::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
 use crate::model::sainfo::{Esn, Sainfo, SainfoId};
 use crate::model::selector::UpperProtocol;
-
-const KNOWN: &[&str] = &[
-    "pfs_group",
-    "lifetime",
-    "encryption_algorithm",
-    "authentication_algorithm",
-    "compression_algorithm",
-    "remoteid",
-    "esn",
-    "allow_weak",
-];
 
 const PROTOCOLS: &[(&str, u8)] = &[
     ("any", 0),
@@ -254,14 +244,19 @@ impl Resolver<'_> {
     }
 
     fn sainfo_directive(&mut self, parts: &mut Parts, seen: &mut Seen, args: &mut Args<'_>) {
-        if KNOWN.contains(&args.name()) {
-            seen.note(args, false, self.diagnostics);
+        if !self.known(Block::Sainfo, args) {
+            seen.note_repeatable(args.name(), args.name_span());
+            return;
         }
+        seen.note(args, false, self.diagnostics);
         match args.name() {
             "pfs_group" => parts.pfs_group = self.pfs_group(args),
             "lifetime" => parts.lifetime = args.lifetime(self.diagnostics),
             "encryption_algorithm" => {
-                parts.ciphers = self.list(args, |resolver, args| resolver.cipher(args, Phase::Two));
+                // Old files name every cipher of their day; what is left of such a list is good enough.
+                let spare = args.statement.args.iter().any(|arg| is_usable(&arg.text, self.allow_weak));
+                let listed = self.list(args, |resolver, args| resolver.listed_cipher(args, spare));
+                parts.ciphers = listed.into_iter().flatten().collect();
             }
             "authentication_algorithm" => parts.integrity = self.list(args, Self::integrity),
             "compression_algorithm" => self.compression(args),
@@ -270,29 +265,15 @@ impl Resolver<'_> {
                 parts.esn = args.choice(VALUES, self.diagnostics).unwrap_or_default();
             }
             "allow_weak" => self.set_switch(&mut parts.allow_weak, args),
-            "remoteid" => parts.remote_id = args.number32(self.diagnostics).unwrap_or(0),
-            "my_identifier" => {
-                self.diagnostics.push(
-                    Diagnostic::error(args.name_span(), "`my_identifier` in a `sainfo` is obsolete")
-                        .hint("name the peer's identity in the header: `sainfo anonymous from fqdn \"NAME\"`"),
-                );
-                args.give_up();
-            }
-            _ => self.unknown(args, "in a `sainfo`", KNOWN),
+            _ => parts.remote_id = args.number32(self.diagnostics).unwrap_or(0),
         }
     }
 
     fn compression(&mut self, args: &mut Args<'_>) {
-        let methods = self.list(args, |resolver, args| {
+        // racoon's files say `deflate` whether anything is compressed or not: a policy decides (`ipcomp/…`).
+        self.list(args, |resolver, args| {
             args.choice(&[("deflate", ()), ("oui", ()), ("lzs", ())], resolver.diagnostics)
         });
-        if !methods.is_empty() {
-            // racoon's files say `deflate` whether anything is compressed or not: a policy decides (`ipcomp/…`).
-            for arg in args.statement.args.iter().filter(|arg| arg.is_word("oui") || arg.is_word("lzs")) {
-                self.diagnostics
-                    .warning(arg.span, format!("`{}` has no effect: Linux compresses by deflate", arg.text));
-            }
-        }
     }
 
     /// list(item) := item ( `,` item )*; empty after an error.
@@ -308,6 +289,11 @@ impl Resolver<'_> {
             }
             if args.bump_kind(TokenKind::Comma).is_none() {
                 return list;
+            }
+            if let Some(arg) = args.peek()
+                && !self.known_value(Block::Sainfo, arg, args)
+            {
+                return Vec::new();
             }
         }
     }
