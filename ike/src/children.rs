@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use policy::model::sa::{Protocol, Spi};
 
-use crate::event::{ChildId, Owner, SaInstall, SaName, SaPair, UdpEncapsulation};
+use crate::event::sa::{ChildId, Owner, SaInstall, SaName, SaPair, UdpEncapsulation};
 use crate::message::Role;
 use crate::phase2::wish::ChildKey;
 use crate::timer::Phase1Id;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::crypto::provider::Provider;
-use crate::event::{ChildId, JobId, Now, Output, SaName, SpiRequest};
+use crate::event::sa::{ChildId, SaName, SpiRequest};
+use crate::event::{JobId, Now, Output};
 use crate::fragment;
 use crate::message::Cookies;
 use crate::report::{Event, Level, Report};

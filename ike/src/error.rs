@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::crypto::provider::CryptoError;
 use crate::crypto::signature::SignatureError;
-use crate::event::{Rejection, RejectionKind};
+use crate::event::question::{Rejection, RejectionKind};
 use crate::wire::error::WireError;
 use crate::wire::number::{NotifyType, PayloadType};
 

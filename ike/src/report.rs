@@ -7,7 +7,8 @@ use policy::model::identity::Identity;
 use policy::model::sa::Mode;
 use policy::model::selector::Selector;
 
-use crate::event::{CertificateId, SaName};
+use crate::event::question::CertificateId;
+use crate::event::sa::SaName;
 use crate::wire::header::Cookie;
 use crate::wire::number::NotifyType;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::event::ChildId;
+use crate::event::sa::ChildId;
 
 /// Names a phase 1, from its first message to the end of its ISAKMP SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

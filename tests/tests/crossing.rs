@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ike::event::{Command, Input, SaDirection};
+use ike::event::Input;
+use ike::event::command::Command;
+use ike::event::sa::SaDirection;
 use ike::wire::header::Header;
 use ike::wire::number::{ExchangeType, PayloadType};
 use tests::sim::node::Settings;

@@ -9,7 +9,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ike::event::{Command, Input};
+use ike::event::Input;
+use ike::event::command::Command;
 use tests::sim::label::Label;
 use tests::sim::link::Fate;
 use tests::sim::node::Settings;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use ike::config::{Config, RemoteConfig};
 use ike::endpoint::Endpoint;
-use ike::event::{
-    Acquire, ChildMove, Command, Companions, Input, Now, Output, PolicyMatch, SaDirection, SaInstall, SaName,
-};
+use ike::event::command::Command;
+use ike::event::policies::{Acquire, Companions, PolicyMatch};
+use ike::event::sa::{ChildMove, SaDirection, SaInstall, SaName};
+use ike::event::{Input, Now, Output};
 use policy::model::remote::{ExchangeMode, NatTraversal, Rekey};
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::selector::Selector;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::config::Config;
-use ike::event::{Acquire, Command, Companions, Input};
+use ike::event::Input;
+use ike::event::command::Command;
+use ike::event::policies::{Acquire, Companions};
 use ike::report::Event;
 use policy::model::addr::IpNet;
 use policy::model::identity::{ConfiguredId, Identity, IdentityKind, PeersIdentifier};

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::event::{CertificateId, Command, Input};
+use ike::event::Input;
+use ike::event::command::Command;
+use ike::event::question::CertificateId;
 use policy::model::proposal::ProposalCheck;
 use policy::model::remote::NatTraversal;
 use tests::sim::link::Impairment;

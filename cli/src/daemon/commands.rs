@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ike::event::{CertificateId, Command, Input, SaDirection};
+use ike::event::Input;
+use ike::event::command::Command;
+use ike::event::question::CertificateId;
+use ike::event::sa::SaDirection;
 use openssl::x509::X509;
 use policy::model::remote::RemoteSelector;
 use tokio::sync::oneshot;
@@ -350,7 +353,7 @@ impl Cutter for Kernel {
     }
 
     fn cut(&mut self, certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError> {
-        let lowered = |(name, direction, owner): (_, SaDirection, std::sync::Arc<ike::event::Owner>)| CutSa {
+        let lowered = |(name, direction, owner): (_, SaDirection, std::sync::Arc<ike::event::sa::Owner>)| CutSa {
             name,
             direction,
             peer: identity_text(&owner.identity),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::endpoint::Endpoint;
-use ike::event::{Input, JobId, JudgeRequest, Output, PasswordCheck};
+use ike::event::question::{JudgeRequest, PasswordCheck};
+use ike::event::{Input, JobId, Output};
 use ike::report::{Level, Report};
 
 use super::clock;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use ike::event::GeneratedPolicy;
+use ike::event::policies::GeneratedPolicy;
 use policy::model::sa::{Direction, Mode, ReqId, Spi};
 use policy::model::selector::Selector;
 use xfrm::batch::Refusal;

@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ike::event::Hook;
+use ike::event::question::Hook;
 use ike::transaction::configuration::prefix;
 use policy::model::addr::IpNet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

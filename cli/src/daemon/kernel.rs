@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ike::event::{
-    AdoptedChild, CertificateId, ChildMove, GeneratedPolicy, Input, JobId, Owner, PolicyMatch, PolicyQuery,
-    SaDirection, SaInstall, SaName, SaPair, SpiRequest,
-};
+use ike::event::policies::{GeneratedPolicy, PolicyMatch, PolicyQuery};
+use ike::event::question::CertificateId;
+use ike::event::sa::{AdoptedChild, ChildMove, Owner, SaDirection, SaInstall, SaName, SaPair, SpiRequest};
+use ike::event::{Input, JobId};
 use ike::report::Level;
 use policy::model::sa::{ReqId, Spi};
 use policy::model::selector::Selector;

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ike::event::{self, AdoptedChild, Companion, Companions, Now, SaDirection, SaInstall, SaPair, UdpEncapsulation};
+use ike::event::policies::{Companion, Companions};
+use ike::event::sa::{AdoptedChild, SaDirection, SaInstall, SaPair, UdpEncapsulation};
+use ike::event::{self, Now};
 use policy::model::sa::{Direction, Mode, Protocol, ReqId};
 use policy::model::secret::Secret;
 use policy::model::selector::Selector;
@@ -24,13 +26,13 @@ const DEFLATE: &str = "deflate";
 const NULL_INTEGRITY: &str = "digest_null";
 
 /// The core's name of an SA in the kernel's words.
-pub fn to_kernel(name: event::SaName) -> SaName {
+pub fn to_kernel(name: event::sa::SaName) -> SaName {
     SaName { protocol: name.protocol, spi: name.spi, src: name.src, dst: name.dst }
 }
 
 /// The kernel's name of an SA in the core's words.
-pub fn to_core(name: SaName) -> event::SaName {
-    event::SaName { protocol: name.protocol, spi: name.spi, src: name.src, dst: name.dst }
+pub fn to_core(name: SaName) -> event::sa::SaName {
+    event::sa::SaName { protocol: name.protocol, spi: name.spi, src: name.src, dst: name.dst }
 }
 
 /// An SA as the core wants it, as the kernel takes it.
@@ -92,7 +94,7 @@ fn lifetimes(install: &SaInstall) -> Lifetimes {
 }
 
 /// A notice that a packet waits, for the core. `None`: not about a packet that this host sends or forwards.
-pub fn acquire(acquire: &notice::Acquire) -> Option<event::Acquire> {
+pub fn acquire(acquire: &notice::Acquire) -> Option<event::policies::Acquire> {
     if acquire.policy.place != Place::Spd(Direction::Out) {
         return None;
     }
@@ -102,12 +104,17 @@ pub fn acquire(acquire: &notice::Acquire) -> Option<event::Acquire> {
 
 /// What a policy with these templates asks for a packet of `flow`. The kernel names the ends of one template only, and
 /// behind a tunnel that has no SA yet those of the packet instead of the tunnel's.
-fn asked(flow: Selector, policy: &Policy, templates: &[Template], ends: (IpAddr, IpAddr)) -> Option<event::Acquire> {
+fn asked(
+    flow: Selector,
+    policy: &Policy,
+    templates: &[Template],
+    ends: (IpAddr, IpAddr),
+) -> Option<event::policies::Acquire> {
     let wanted = Wanted::of(templates)?;
     let (local, peer) = wanted.endpoints.unwrap_or(ends);
     let Wanted { protocol, mode, reqid, companions, .. } = wanted;
     let (policy_index, policy) = (policy.index, policy.selector);
-    Some(event::Acquire { flow, policy, policy_index, local, peer, protocol, mode, reqid, companions })
+    Some(event::policies::Acquire { flow, policy, policy_index, local, peer, protocol, mode, reqid, companions })
 }
 
 /// What the templates of a policy want together.
@@ -223,7 +230,7 @@ pub fn moved_entry(child: &AdoptedChild, now: Now) -> Entry {
 }
 
 /// An SA of a child that has moved: `sa` as the kernel has it, `name` as it is to be called.
-pub fn moved(mut sa: Sa, name: event::SaName, direction: SaDirection, child: &AdoptedChild) -> Sa {
+pub fn moved(mut sa: Sa, name: event::sa::SaName, direction: SaDirection, child: &AdoptedChild) -> Sa {
     sa.name = to_kernel(name);
     sa.selector = Some(match direction {
         SaDirection::Outbound => child.selector,
@@ -254,13 +261,13 @@ fn deadline(now: Now, after: Duration) -> Deadline {
 }
 
 /// An SPI for the core, as the kernel is asked for it.
-pub fn spi_request(request: &event::SpiRequest) -> SpiRequest {
+pub fn spi_request(request: &event::sa::SpiRequest) -> SpiRequest {
     SpiRequest::new(request.protocol, request.src, request.dst, request.mode, request.reqid)
 }
 
 /// A packet that waits although its acquire was lost (the event socket overran, or nobody listened yet): the kernel
 /// keeps a larval SA without an SPI for it. `policy` is the outbound policy of the flow.
-pub fn acquire_of_larval(larval: &Sa, policy: &Policy) -> Option<event::Acquire> {
+pub fn acquire_of_larval(larval: &Sa, policy: &Policy) -> Option<event::policies::Acquire> {
     policy.templates.iter().find(|template| template.protocol == larval.name.protocol)?;
     asked(larval.selector?, policy, &policy.templates, (larval.name.src, larval.name.dst))
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ike::event::{Companions, PolicyMatch, PolicyQuery, SaName};
+use ike::event::policies::{Companions, PolicyMatch, PolicyQuery};
+use ike::event::sa::SaName;
 use policy::model::sa::{Direction, Mode, Protocol, ReqId};
 use policy::model::selector::Selector;
 use xfrm::model::notice::Notice;

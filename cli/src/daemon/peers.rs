@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ike::endpoint::status::{ChildStatus, PeerState, PeerStatus};
-use ike::event::CertificateId;
+use ike::event::question::CertificateId;
 use policy::model::daemon::DaemonConfig;
 use policy::model::remote::RemoteSelector;
 

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use ike::event::{Acquire, Command, Input};
+use ike::event::Input;
+use ike::event::command::Command;
+use ike::event::policies::Acquire;
 use policy::model::sa::{Direction, Protocol};
 use policy::model::selector::{Selector, UpperProtocol};
 use xfrm::model::policy::{Place, Policy};

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ike::event::{AdoptedChild, CertificateId, Owner, SaDirection, SaInstall, SaName};
+use ike::event::question::CertificateId;
+use ike::event::sa::{AdoptedChild, Owner, SaDirection, SaInstall, SaName};
 
 use crate::revocation::journal::RecordId;
 

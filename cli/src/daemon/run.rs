@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ike::endpoint::Endpoint;
-use ike::event::{CertificateId, Input};
+use ike::event::Input;
+use ike::event::question::CertificateId;
 use policy::model::remote::NatTraversal;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};

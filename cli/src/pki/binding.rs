@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use ike::event::{Rejection, RejectionKind};
+use ike::event::question::{Rejection, RejectionKind};
 use ike::identity::{dn, matching};
 use openssl::x509::X509Ref;
 use policy::model::identity::Identity;

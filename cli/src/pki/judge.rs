@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-use ike::event::{CertificateId, JudgeRequest, PeerCertificate, Rejection, RejectionKind};
+use ike::event::question::{CertificateId, JudgeRequest, PeerCertificate, Rejection, RejectionKind};
 use ike::identity::der::Reader;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkcs7::Pkcs7;

@@ -2,7 +2,7 @@
 //! a leaf made for hosts (RFC 4945 §5.1). OpenSSL decides none of this the way IKE wants it.
 
 use ike::crypto::provider::{EcCurve, EcPublicKey, PublicKey, RsaPublicKey};
-use ike::event::{Rejection, RejectionKind};
+use ike::event::question::{Rejection, RejectionKind};
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroupRef, EcPointRef};
 use openssl::error::ErrorStack;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ike::event::{JudgeRequest, PeerCertificate};
+use ike::event::question::{JudgeRequest, PeerCertificate};
 use sha2::{Digest, Sha256};
 
 use super::trust::Consulted;

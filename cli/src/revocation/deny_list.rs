@@ -15,7 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ike::event::CertificateId;
+use ike::event::question::CertificateId;
 use thiserror::Error;
 
 use super::serial;

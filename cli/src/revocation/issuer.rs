@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ike::event::CertificateId;
+use ike::event::question::CertificateId;
 use ike::identity::dn;
 use openssl::error::ErrorStack;
 use openssl::x509::{X509, X509Ref};

@@ -14,7 +14,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ike::event::{CertificateId, Owner, SaName};
+use ike::event::question::CertificateId;
+use ike::event::sa::{Owner, SaName};
 use policy::model::sa::{Mode, ReqId};
 use policy::model::selector::Selector;
 use thiserror::Error;

@@ -5,7 +5,8 @@
 
 use std::time::Instant;
 
-use ike::event::{CertificateId, SaDirection, SaName};
+use ike::event::question::CertificateId;
+use ike::event::sa::{SaDirection, SaName};
 use openssl::x509::X509;
 use thiserror::Error;
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ike::event::{CertificateId, SaDirection, SaName};
+use ike::event::question::CertificateId;
+use ike::event::sa::{SaDirection, SaName};
 use xfrm::batch::Refusal;
 use xfrm::request::Request;
 use xfrm::socket::Connection;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 
-use ike::event::{Owner, SaName};
+use ike::event::sa::{Owner, SaName};
 use policy::model::algorithm::{Cipher, Integrity as IntegrityAlgorithm};
 use policy::model::sa::{Direction, Spi};
 use xfrm::model::policy::{Place, Policy, Verdict};

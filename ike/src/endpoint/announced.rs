@@ -5,7 +5,7 @@ use policy::model::sa::{Protocol, Spi};
 
 use super::Endpoint;
 use crate::children::Outbound;
-use crate::event::{ChildId, SaName};
+use crate::event::sa::{ChildId, SaName};
 use crate::message::Role;
 use crate::phase1::proposal::life_seconds;
 use crate::report::{Event, Level};

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Endpoint, Holder};
 use crate::children::Child;
-use crate::event::{CertificateId, ChildId, Command};
+use crate::event::command::Command;
+use crate::event::question::CertificateId;
+use crate::event::sa::ChildId;
 use crate::report::{Event, Level};
 use crate::timer::Phase1Id;
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use policy::model::identity::Identity;
 
 use super::{Endpoint, Holder};
-use crate::event::{ChildId, Owner};
+use crate::event::sa::{ChildId, Owner};
 use crate::isakmp_sa::IsakmpSa;
 use crate::phase2::exchange::SaFacts;
 use crate::report::{Event, Level};

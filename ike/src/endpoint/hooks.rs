@@ -4,7 +4,8 @@
 use policy::model::remote::HookEvent;
 
 use super::Endpoint;
-use crate::event::{Hook, Output};
+use crate::event::Output;
+use crate::event::question::Hook;
 use crate::isakmp_sa::IsakmpSa;
 use crate::timer::Phase1Id;
 use crate::transaction::configuration::Configuration;

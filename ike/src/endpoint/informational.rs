@@ -7,7 +7,7 @@ use policy::model::sa::{Protocol, Spi};
 use super::Endpoint;
 use crate::context::Path;
 use crate::error::ExchangeError;
-use crate::event::SaName;
+use crate::event::sa::SaName;
 use crate::handshake::State;
 use crate::informational::exchange::{open, seal};
 use crate::message::{Cookies, Message};

@@ -13,7 +13,7 @@ use super::moves::is_of;
 use super::phase1::RETRY;
 use crate::children::{Child, Outbound};
 use crate::context::Path;
-use crate::event::{AdoptedChild, ChildId, SaName};
+use crate::event::sa::{AdoptedChild, ChildId, SaName};
 use crate::message::Role;
 use crate::phase2::wish::{ChildKey, ChildWish};
 use crate::report::{Event, Level};

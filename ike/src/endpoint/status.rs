@@ -9,7 +9,9 @@ use policy::model::sa::Mode;
 use policy::model::selector::Selector;
 
 use super::Endpoint;
-use crate::event::{CertificateId, Now, SaName};
+use crate::event::Now;
+use crate::event::question::CertificateId;
+use crate::event::sa::SaName;
 use crate::timer::{Phase1Id, Timer};
 use crate::wire::header::Cookie;
 

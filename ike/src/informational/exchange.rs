@@ -6,7 +6,7 @@ use policy::model::sa::{Protocol, Spi};
 
 use crate::crypto::hash::informational;
 use crate::error::ExchangeError;
-use crate::event::SaName;
+use crate::event::sa::SaName;
 use crate::message::{Cookies, Message, message};
 use crate::payloads::Shape;
 use crate::phase2::exchange::protocol_id;

@@ -14,7 +14,8 @@ use super::proof::{
 use super::proposal::{aggressive_group, check_answer, offer};
 use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
-use crate::event::{JobId, PeerCertificate, Rejection};
+use crate::event::JobId;
+use crate::event::question::{PeerCertificate, Rejection};
 use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::nat::floated;

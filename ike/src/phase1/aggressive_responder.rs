@@ -15,7 +15,8 @@ use super::exchange::{
 use super::proof::{Claim, Established, HashOf, Proving, Verifying, made, our_proof, prove, read_identity, verify};
 use super::proposal::Choice;
 use crate::error::ExchangeError;
-use crate::event::{JobId, PeerCertificate, Rejection};
+use crate::event::JobId;
+use crate::event::question::{PeerCertificate, Rejection};
 use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{bodies, body, nonce};

@@ -11,7 +11,8 @@ use super::proof::{Claim, Established, Proving, Verifying, made, our_proof, prov
 use super::proposal::{Agreed, check_answer, offer};
 use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
-use crate::event::{JobId, PeerCertificate, Rejection};
+use crate::event::JobId;
+use crate::event::question::{PeerCertificate, Rejection};
 use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};

@@ -8,7 +8,8 @@ use super::exchange::{
 use super::proof::{Claim, Established, Proving, Verifying, made, our_proof, prove, verify};
 use super::proposal::{Agreed, Choice};
 use crate::error::ExchangeError;
-use crate::event::{JobId, PeerCertificate, Rejection};
+use crate::event::JobId;
+use crate::event::question::{PeerCertificate, Rejection};
 use crate::handshake::Facts;
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};

@@ -16,9 +16,8 @@ use crate::context::{Context, JobOwner, Path};
 use crate::crypto::keymat::keymat;
 use crate::crypto::provider::{CryptoError, DhPair};
 use crate::error::ExchangeError;
-use crate::event::{
-    ChildId, JobId, Output, Owner, SaDirection, SaInstall, SaName, SaPair, SpiRequest, UdpEncapsulation,
-};
+use crate::event::sa::{ChildId, Owner, SaDirection, SaInstall, SaName, SaPair, SpiRequest, UdpEncapsulation};
+use crate::event::{JobId, Output};
 use crate::message::Role;
 use crate::nat::Framing;
 use crate::payloads::Shape;

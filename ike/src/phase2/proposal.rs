@@ -15,7 +15,7 @@ use super::suite::{DEFLATE, needs_integrity};
 use super::wish::Layer;
 use super::words;
 use crate::error::ExchangeError;
-use crate::event::Offers;
+use crate::event::policies::Offers;
 use crate::nat::Framing;
 use crate::phase1::proposal::{
     key_acceptable, life_seconds, long_life, mismatched_life, number, same_attributes, sized, small,

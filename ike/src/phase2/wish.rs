@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use policy::model::sa::{Mode, Protocol, ReqId};
 use policy::model::selector::Selector;
 
-use crate::event::{Acquire, ChildId, Companion, Companions};
+use crate::event::policies::{Acquire, Companion, Companions};
+use crate::event::sa::ChildId;
 
 /// What to negotiate, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]

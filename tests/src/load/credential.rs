@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cli::signer::Signer;
 use ike::config::{Credential, KeyHandle};
 use ike::crypto::provider::RsaPublicKey;
-use ike::event::{CertificateId, PeerCertificate, Rejection, RejectionKind};
+use ike::event::question::{CertificateId, PeerCertificate, Rejection, RejectionKind};
 use openssl::x509::X509;
 
 /// Certificate and key of every initiator.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ike::event::{ChildMove, SaDirection, SaInstall, SaName, SpiRequest, UdpEncapsulation};
+use ike::event::sa::{ChildMove, SaDirection, SaInstall, SaName, SpiRequest, UdpEncapsulation};
 use policy::model::sa::Spi;
 use policy::model::selector::Selector;
 

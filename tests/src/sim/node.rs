@@ -7,7 +7,7 @@ use std::time::Duration;
 use ike::config::{Config, Credential, KeyHandle, RemoteConfig, RemoteId};
 use ike::crypto::provider::RsaPublicKey;
 use ike::endpoint::Endpoint;
-use ike::event::{CertificateId, PeerCertificate};
+use ike::event::question::{CertificateId, PeerCertificate};
 use policy::model::algorithm::{AuthMethod, Cipher, Group, Hash, Integrity, SizedCipher, XauthSide};
 use policy::model::identity::{Identity, IdentityKind, PeersIdentifier};
 use policy::model::lifetime::Lifetime;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::endpoint::status::Sizes;
-use ike::event::{
-    Account, Acquire, Companions, Input, Now, Output, PolicyMatch, Rejection, RejectionKind, SaDirection, SaInstall,
-    SaName,
-};
+use ike::event::policies::{Acquire, Companions, PolicyMatch};
+use ike::event::question::{Account, Rejection, RejectionKind};
+use ike::event::sa::{SaDirection, SaInstall, SaName};
+use ike::event::{Input, Now, Output};
 use ike::report::Report;
 use policy::model::identity::Identity;
 use policy::model::sa::{Mode, Protocol, ReqId};
@@ -435,7 +435,10 @@ impl World {
     }
 }
 
-fn judge(claimed: &Identity, certificates: &[Vec<u8>]) -> Result<Arc<ike::event::PeerCertificate>, Rejection> {
+fn judge(
+    claimed: &Identity,
+    certificates: &[Vec<u8>],
+) -> Result<Arc<ike::event::question::PeerCertificate>, Rejection> {
     let name = certificates.first().and_then(|octets| octets.get(1)).copied();
     match name {
         Some(name) if identity(name) == *claimed => Ok(Arc::new(certificate(name))),

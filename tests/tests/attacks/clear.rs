@@ -204,7 +204,7 @@ fn a_protected_delete_with_any_bit_flipped_is_ignored() {
         let peer = world.nodes[0].addr;
         let (from, to) = (world.nodes[0].socket(), 1);
         world.captured.clear();
-        let command = ike::event::Command::Down { peer: world.nodes[1].addr };
+        let command = ike::event::command::Command::Down { peer: world.nodes[1].addr };
         world.impairment.loss = 100;
         world.happen(0, Input::Command(command));
         world.run(2 * SECOND);

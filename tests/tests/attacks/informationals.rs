@@ -1,6 +1,7 @@
 //! Informationals of an authenticated peer, and of somebody who changes them.
 
-use ike::event::{Command, Input};
+use ike::event::Input;
+use ike::event::command::Command;
 use ike::wire::delete::DeletePayload;
 use ike::wire::header::Header;
 use ike::wire::notify::NotifyPayload;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ike::event::{ChildId, Owner, UdpEncapsulation};
+use ike::event::sa::{ChildId, Owner, UdpEncapsulation};
 use policy::model::algorithm::{Cipher, Hash, Integrity, SizedCipher};
 use policy::model::identity::Identity;
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
@@ -26,7 +26,7 @@ fn install(direction: SaDirection) -> SaInstall {
     SaInstall {
         child: ChildId(1),
         direction,
-        name: event::SaName { protocol: Protocol::Esp, spi, src, dst },
+        name: event::sa::SaName { protocol: Protocol::Esp, spi, src, dst },
         mode: Mode::Transport,
         reqid: ReqId(0),
         selector: Selector::hosts(src, dst),

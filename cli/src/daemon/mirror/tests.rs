@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ike::event::{Companion, Offers};
+use ike::event::policies::{Companion, Offers};
 use policy::model::sa::{Protocol, ReqId, Spi};
 use policy::model::selector::{Selector, UpperProtocol};
 use xfrm::model::template::{Need, Template};

@@ -10,7 +10,7 @@ mod users;
 
 use std::path::Path;
 
-use ike::event::{Account, PasswordCheck};
+use ike::event::question::{Account, PasswordCheck};
 use policy::model::mode_config::{AuthSource, ModeConfig};
 
 /// Whether `check` names a user with this password who may come in, by the configured source.

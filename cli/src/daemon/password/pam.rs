@@ -1,6 +1,6 @@
 //! `auth_source pam`: the service `racoon`, as racoon had it (/etc/pam.d/racoon).
 
-use ike::event::PasswordCheck;
+use ike::event::question::PasswordCheck;
 
 use super::foreign;
 

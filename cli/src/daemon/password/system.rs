@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ike::event::PasswordCheck;
+use ike::event::question::PasswordCheck;
 use policy::model::secret::Secret;
 use zeroize::Zeroizing;
 

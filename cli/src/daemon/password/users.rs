@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use ike::event::{Account, PasswordCheck};
+use ike::event::question::{Account, PasswordCheck};
 use zeroize::Zeroizing;
 
 use super::crypt;

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use ike::event::{CertificateId, Owner, SaName};
+use ike::event::question::CertificateId;
+use ike::event::sa::{Owner, SaName};
 use policy::model::addr::IpNet;
 use policy::model::identity::Identity;
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};

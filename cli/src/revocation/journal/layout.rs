@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use ike::event::CertificateId;
+use ike::event::question::CertificateId;
 use sha2::{Digest, Sha256};
 
 use super::{Entry, JournalError, Record, RecordId, State, codec};

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ike::event::CertificateId;
+use ike::event::question::CertificateId;
 
 use super::layout::{self, Table};
 use super::{JournalError, Record};

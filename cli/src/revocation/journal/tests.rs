@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use ike::event::Owner;
+use ike::event::sa::Owner;
 use policy::model::identity::Identity;
 use policy::model::sa::{Protocol, Spi};
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ike::event::CertificateId;
+use ike::event::question::CertificateId;
 use policy::model::identity::Identity;
 use policy::model::sa::{Mode, Protocol, ReqId};
 use policy::model::secret::Secret;

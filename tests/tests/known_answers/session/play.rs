@@ -9,10 +9,11 @@ use ike::config::{Config, Credential, KeyHandle, RemoteConfig, RemoteId};
 use ike::crypto::hash::{hash_i, hash_r};
 use ike::crypto::provider::{PublicKey, RsaPublicKey};
 use ike::endpoint::Endpoint;
-use ike::event::{
-    Acquire, CertificateId, Command, Companions, Input, Now, Output, PeerCertificate, PolicyMatch, SaDirection,
-    SaInstall, SaName,
-};
+use ike::event::command::Command;
+use ike::event::policies::{Acquire, Companions, PolicyMatch};
+use ike::event::question::{CertificateId, PeerCertificate};
+use ike::event::sa::{SaDirection, SaInstall, SaName};
+use ike::event::{Input, Now, Output};
 use ike::wire::cert::CertPayload;
 use ike::wire::header::Header;
 use ike::wire::identification::IdPayload;
