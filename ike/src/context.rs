@@ -11,7 +11,7 @@ use crate::event::sa::{ChildId, SaName, SpiRequest};
 use crate::event::{JobId, Now, Output};
 use crate::fragment;
 use crate::message::Cookies;
-use crate::report::{Event, Level, Report};
+use crate::report::{Ends, Event, Level, Report};
 use crate::timer::{Phase1Id, TimerTable};
 use crate::wire::header::{Cookie, Header};
 
@@ -22,6 +22,12 @@ pub(crate) struct Path {
     pub(crate) local: SocketAddr,
     /// The peer's.
     pub(crate) peer: SocketAddr,
+}
+
+impl From<Path> for Ends {
+    fn from(Path { local, peer }: Path) -> Self {
+        Self { local, peer }
+    }
 }
 
 /// Who waits for the answer to an output.

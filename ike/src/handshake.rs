@@ -29,6 +29,7 @@ use crate::step::{Stepped, lift};
 use crate::timer::Phase1Id;
 use crate::traits::PeerTraits;
 use crate::wire::cert::CertRequest;
+use crate::wire::header::Cookie;
 use crate::wire::message::RawPayload;
 use crate::wire::number::{CertEncoding, PayloadType};
 use crate::wire::sa::SaPayload;
@@ -276,38 +277,10 @@ impl State {
     /// Takes the next event of the exchange.
     pub(crate) fn step(self, event: Step<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
         match self {
-            Self::Initiator(state) => {
-                let result = match event {
-                    Step::Message(message) => state.message(message, facts),
-                    Step::Signed(job, result) => state.signed(job, result, facts),
-                    Step::Judged(job, result) => state.judged(job, result, facts),
-                };
-                lift(result, Self::Initiator)
-            }
-            Self::Responder(state) => {
-                let result = match event {
-                    Step::Message(message) => state.message(message, facts),
-                    Step::Signed(job, result) => state.signed(job, result, facts),
-                    Step::Judged(job, result) => state.judged(job, result, facts),
-                };
-                lift(result, Self::Responder)
-            }
-            Self::AggressiveInitiator(state) => {
-                let result = match event {
-                    Step::Message(message) => state.message(message, facts),
-                    Step::Signed(job, result) => state.signed(job, result, facts),
-                    Step::Judged(job, result) => state.judged(job, result, facts),
-                };
-                lift(result, Self::AggressiveInitiator)
-            }
-            Self::AggressiveResponder(state) => {
-                let result = match event {
-                    Step::Message(message) => state.message(message, facts),
-                    Step::Signed(job, result) => state.signed(job, result, facts),
-                    Step::Judged(job, result) => state.judged(job, result, facts),
-                };
-                lift(result, Self::AggressiveResponder)
-            }
+            Self::Initiator(state) => lift(state.step(event, facts), Self::Initiator),
+            Self::Responder(state) => lift(state.step(event, facts), Self::Responder),
+            Self::AggressiveInitiator(state) => lift(state.step(event, facts), Self::AggressiveInitiator),
+            Self::AggressiveResponder(state) => lift(state.step(event, facts), Self::AggressiveResponder),
         }
     }
 }
@@ -352,4 +325,56 @@ pub(crate) struct Handshake {
     pub(crate) wishes: Vec<ChildWish>,
     /// Messages of the peer under the ISAKMP SA that this gives.
     pub(crate) early: Vec<Vec<u8>>,
+}
+
+impl Handshake {
+    /// One that nothing is known of yet but where it runs and which blocks its peer may be meant by; `remote` is one of
+    /// them. The first step gives it a state and cookies.
+    pub(crate) fn new(
+        id: Phase1Id,
+        path: Path,
+        remote: Arc<RemoteConfig>,
+        candidates: Vec<Arc<RemoteConfig>>,
+        began: Duration,
+    ) -> Self {
+        Self {
+            id,
+            path,
+            origin: path,
+            cookies: Cookies { initiator: Cookie::ZERO, responder: Cookie::ZERO },
+            remote,
+            candidates,
+            state: None,
+            began,
+            unanswered: None,
+            answered: Answered::default(),
+            refusals: 0,
+            refused: None,
+            next_modes: Vec::new(),
+            traits: PeerTraits::default(),
+            replaces: None,
+            wishes: Vec::new(),
+            early: Vec::new(),
+        }
+    }
+
+    /// What its next step works with.
+    pub(crate) fn facts<'a>(&'a mut self, cx: &'a mut Context, role: Role, first_contact: bool) -> Facts<'a> {
+        Facts {
+            cx,
+            remote: &mut self.remote,
+            candidates: &mut self.candidates,
+            path: self.path,
+            first_contact,
+            traits: &mut self.traits,
+            role,
+            owner: JobOwner::Phase1(self.id),
+        }
+    }
+
+    /// Takes the state that its first step has given.
+    pub(crate) fn begin(&mut self, state: State) {
+        self.cookies = state.cookies();
+        self.state = Some(state);
+    }
 }

@@ -97,7 +97,7 @@ impl IsakmpSa {
 
     /// For log lines.
     pub(crate) fn ends(&self) -> Ends {
-        Ends { local: self.facts.path.local, peer: self.facts.path.peer }
+        self.facts.path.into()
     }
 
     /// For log lines.

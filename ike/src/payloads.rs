@@ -62,8 +62,12 @@ pub(crate) fn bodies<'a, 'b>(
     payloads.iter().filter(move |payload| payload.kind == kind).map(|payload| payload.body)
 }
 
-/// A nonce of legal length (RFC 2409 §5).
+/// The nonce, of legal length.
 pub(crate) fn nonce(payloads: &[RawPayload<'_>]) -> Result<Vec<u8>, ExchangeError> {
-    let nonce = body(payloads, PayloadType::NONCE)?;
+    legal_nonce(body(payloads, PayloadType::NONCE)?)
+}
+
+/// A nonce has 8 to 256 octets (RFC 2409 §5).
+pub(crate) fn legal_nonce(nonce: &[u8]) -> Result<Vec<u8>, ExchangeError> {
     if (8..=256).contains(&nonce.len()) { Ok(nonce.to_vec()) } else { Err(ExchangeError::NonceLength(nonce.len())) }
 }

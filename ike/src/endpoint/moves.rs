@@ -18,7 +18,7 @@ use crate::event::Output;
 use crate::event::sa::{AdoptedChild, ChildId, ChildMove, Owner, SaName, SaPair, UdpEncapsulation};
 use crate::isakmp_sa::IsakmpSa;
 use crate::phase2::wish::{ChildKey, ChildWish, Layer, transport_selector};
-use crate::report::{Ends, Event, Level};
+use crate::report::{Event, Level};
 use crate::retransmit::Fingerprint;
 use crate::timer::{Phase1Id, Timer};
 use crate::traits::Nat;
@@ -228,20 +228,19 @@ impl Endpoint {
         let number = self.cx.path_number();
         self.keepalives.numbers.insert(path, number);
         self.keepalives.by_number.insert(number, path);
-        let ends = Ends { local: path.local, peer: path.peer };
-        self.cx.report(Level::Info, path.peer, Event::KeepaliveBegun(ends));
+        self.cx.report(Level::Info, path.peer, Event::KeepaliveBegun(path.into()));
         self.cx.timers.set(Timer::KeepAlive(number), self.cx.now.monotonic + every);
     }
 
     /// A keepalive is due, if anything still goes by the path.
     pub(super) fn keep_alive(&mut self, number: u64) {
-        let Some(Path { local, peer }) = self.keepalives.by_number.get(&number).copied() else { return };
-        let path = Path { local, peer };
+        let Some(path) = self.keepalives.by_number.get(&number).copied() else { return };
+        let Path { local, peer } = path;
         let every = self.cx.config.timers.natt_keepalive;
         if every.is_zero() || !self.is_used(path) {
             self.keepalives.by_number.remove(&number);
             self.keepalives.numbers.remove(&path);
-            return self.cx.report(Level::Info, peer, Event::KeepaliveEnded(Ends { local, peer }));
+            return self.cx.report(Level::Info, peer, Event::KeepaliveEnded(path.into()));
         }
         self.cx.emit(Output::KeepAlive { local, peer });
         self.cx.timers.set(Timer::KeepAlive(number), self.cx.now.monotonic + every);

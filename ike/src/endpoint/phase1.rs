@@ -11,11 +11,11 @@ use super::contact::print;
 use super::moves::may_come;
 use super::{Endpoint, Holder};
 use crate::config::RemoteConfig;
-use crate::context::{JobOwner, Path};
+use crate::context::Path;
 use crate::error::ExchangeError;
 use crate::event::question::{PeerCertificate, Rejection, RejectionKind};
 use crate::event::sa::Owner;
-use crate::handshake::{Facts, Handshake, MOST_REFUSALS, State, Step};
+use crate::handshake::{Handshake, MOST_REFUSALS, State, Step};
 use crate::informational::exchange::{clear_notify, delete_isakmp, error_notify, seal};
 use crate::isakmp_sa::{IsakmpSa, Times};
 use crate::message::{Cookies, Message, Role};
@@ -24,11 +24,11 @@ use crate::phase1::proof::{Established, initial_contact};
 use crate::phase2::exchange::SaFacts;
 use crate::phase2::wish::ChildWish;
 use crate::protection::Protection;
-use crate::report::{CookiePair, Ends, Event, Level};
-use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
+use crate::report::{CookiePair, Event, Level};
+use crate::retransmit::{Fingerprint, Seen, Unanswered};
 use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
-use crate::traits::{Nat, PeerTraits};
+use crate::traits::Nat;
 use crate::wire::header::{Cookie, Header};
 use crate::wire::number::{NotifyType, PayloadType, ProtocolId};
 
@@ -56,7 +56,7 @@ impl Endpoint {
         replaces: Option<Phase1Id>,
     ) {
         let address = SocketAddr::new(peer, self.cx.config.isakmp_port);
-        let Some(mut remote) = self.remote_towards(address, replaces) else {
+        let Some(remote) = self.remote_towards(address, replaces) else {
             self.cx.report(Level::Error, address, Event::NoConfiguration { peer });
             return self.abandon(wishes, "no configuration for this peer");
         };
@@ -73,22 +73,12 @@ impl Endpoint {
             return self.abandon(wishes, "the remote is passive");
         }
         let id = self.cx.phase1_id();
-        let mut traits = PeerTraits::default();
-        let mut candidates = vec![Arc::clone(&remote)];
-        let mut facts = Facts {
-            cx: &mut self.cx,
-            remote: &mut remote,
-            candidates: &mut candidates,
-            path,
-            first_contact: false,
-            traits: &mut traits,
-            role: Role::Initiator,
-            owner: JobOwner::Phase1(id),
-        };
-        let mut modes = modes.unwrap_or_else(|| facts.remote.remote.exchange_modes.clone()).into_iter();
+        let candidates = vec![Arc::clone(&remote)];
+        let mut handshake = Handshake::new(id, path, remote, candidates, self.cx.now.monotonic);
+        let mut modes = modes.unwrap_or_else(|| handshake.remote.remote.exchange_modes.clone()).into_iter();
         let mode = modes.next().unwrap_or(ExchangeMode::Main);
         let next_modes: Vec<ExchangeMode> = modes.collect();
-        let begun = State::initiate(mode, &mut facts);
+        let begun = State::initiate(mode, &mut handshake.facts(&mut self.cx, Role::Initiator, false));
         let (state, datagram) = match begun {
             Ok(begun) => begun,
             Err(error) => {
@@ -102,28 +92,11 @@ impl Endpoint {
         if replaces.is_none() && !wishes.is_empty() {
             self.cx.report(Level::Info, path.peer, Event::Queued { peer });
         }
-        self.cx.report(Level::Info, path.peer, Event::Phase1Initiated(Ends { local: path.local, peer: path.peer }));
+        self.cx.report(Level::Info, path.peer, Event::Phase1Initiated(path.into()));
         self.cx.report(Level::Info, path.peer, begins(mode));
         let several = !next_modes.is_empty();
-        let handshake = Handshake {
-            id,
-            path,
-            origin: path,
-            cookies: state.cookies(),
-            remote,
-            candidates,
-            state: Some(state),
-            began: self.cx.now.monotonic,
-            unanswered: None,
-            answered: Answered::default(),
-            refusals: 0,
-            refused: None,
-            next_modes,
-            traits,
-            replaces,
-            wishes,
-            early: Vec::new(),
-        };
+        handshake.begin(state);
+        (handshake.next_modes, handshake.replaces, handshake.wishes) = (next_modes, replaces, wishes);
         self.enter_handshake(handshake);
         if several {
             // Whoever waits for the tunnel waits for the next exchange too.
@@ -251,7 +224,7 @@ impl Endpoint {
             return self.cx.report(Level::Error, path.peer, Event::NoConfiguration { peer });
         }
         candidates.retain(|remote| remote.remote.exchange_modes.contains(&mode));
-        let Some(mut remote) = candidates.first().cloned() else {
+        let Some(remote) = candidates.first().cloned() else {
             return self.refuse_exchange(mode, path, cookie);
         };
         if mode == ExchangeMode::Aggressive && !self.admission.may_be_aggressive(peer, self.cx.now.monotonic) {
@@ -261,49 +234,22 @@ impl Endpoint {
             self.forget_handshake(victim);
         }
         let id = self.cx.phase1_id();
-        let mut traits = PeerTraits::default();
-        let mut facts = Facts {
-            cx: &mut self.cx,
-            remote: &mut remote,
-            candidates: &mut candidates,
-            path,
-            first_contact: false,
-            traits: &mut traits,
-            role: Role::Responder,
-            owner: JobOwner::Phase1(id),
-        };
-        let (state, datagram) = match State::respond(mode, message, &mut facts) {
+        let mut handshake = Handshake::new(id, path, remote, candidates, self.cx.now.monotonic);
+        let begun = State::respond(mode, message, &mut handshake.facts(&mut self.cx, Role::Responder, false));
+        let (state, datagram) = match begun {
             Ok(begun) => begun,
             Err(error) => return self.refuse_first_message(path, cookie, &error),
         };
-        self.cx.report(Level::Info, path.peer, Event::Phase1Responded(Ends { local: path.local, peer: path.peer }));
+        self.cx.report(Level::Info, path.peer, Event::Phase1Responded(path.into()));
         self.cx.report(Level::Info, path.peer, begins(mode));
-        let mut answered = Answered::default();
-        answered.accepted(fingerprint, self.cx.now.monotonic);
+        handshake.begin(state);
+        handshake.answered.accepted(fingerprint, self.cx.now.monotonic);
         if let Some(datagram) = &datagram {
-            answered.answered(datagram.clone());
+            handshake.answered.answered(datagram.clone());
         }
         self.first_messages.insert((cookie, path.peer), id);
         self.admission.enter(id, peer);
-        self.enter_handshake(Handshake {
-            id,
-            path,
-            origin: path,
-            cookies: state.cookies(),
-            remote,
-            candidates,
-            state: Some(state),
-            began: self.cx.now.monotonic,
-            unanswered: None,
-            answered,
-            refusals: 0,
-            refused: None,
-            next_modes: Vec::new(),
-            traits,
-            replaces: None,
-            wishes: Vec::new(),
-            early: Vec::new(),
-        });
+        self.enter_handshake(handshake);
         if let Some(datagram) = datagram {
             self.cx.send(path, datagram);
         }
@@ -362,17 +308,7 @@ impl Endpoint {
         // A failing step takes the state with it; the notify that tells the peer needs its keys.
         let protection = state.keyed().map(|keyed| keyed.protection_after(&step));
         let may_contact = first_contact && handshake.remote.remote.initial_contact;
-        let mut facts = Facts {
-            cx: &mut self.cx,
-            remote: &mut handshake.remote,
-            candidates: &mut handshake.candidates,
-            path: handshake.path,
-            first_contact: may_contact,
-            traits: &mut handshake.traits,
-            role,
-            owner: JobOwner::Phase1(id),
-        };
-        let outcome = state.step(step, &mut facts);
+        let outcome = state.step(step, &mut handshake.facts(&mut self.cx, role, may_contact));
         if let (Ok(_), Some(fingerprint)) = (&outcome, fingerprint) {
             handshake.answered.accepted(fingerprint, self.cx.now.monotonic);
             handshake.unanswered = None;
@@ -380,8 +316,7 @@ impl Endpoint {
             let floated = floated(handshake.path, &handshake.traits.path_nat, self.cx.config.natt_port);
             if let (Role::Initiator, Some(path)) = (role, floated) {
                 handshake.path = path;
-                let ends = Ends { local: path.local, peer: path.peer };
-                self.cx.report(Level::Info, path.peer, Event::PortsChanged(ends));
+                self.cx.report(Level::Info, path.peer, Event::PortsChanged(path.into()));
             }
         }
         match outcome {

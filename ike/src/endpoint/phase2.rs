@@ -23,7 +23,7 @@ use crate::phase2::exchange::{NewChild, QuickFacts, protocol_id};
 use crate::phase2::quick::{Quick, State, Step};
 use crate::phase2::wish::{ChildKey, ChildWish};
 use crate::phase2::{quick_initiator, quick_responder};
-use crate::report::{Ends, Event, Level};
+use crate::report::{Event, Level};
 use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
 use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
@@ -124,11 +124,7 @@ impl Endpoint {
         let mut facts = QuickFacts { cx: &mut self.cx, sa: &sa.facts, chain: &mut chain, owner };
         match quick_initiator::begin(wish.clone(), &mut facts) {
             Ok(state) => {
-                self.cx.report(
-                    Level::Info,
-                    path.peer,
-                    Event::Phase2Initiated(Ends { local: path.local, peer: path.peer }),
-                );
+                self.cx.report(Level::Info, path.peer, Event::Phase2Initiated(path.into()));
                 sa.quick.insert(message_id, Quick::new(chain, State::Initiator(state), Some(wish)));
                 self.arm_quick_deadline(id, message_id);
             }
@@ -201,7 +197,7 @@ impl Endpoint {
             Ok(state) => {
                 sa.heard(now);
                 let commits = message.header.flags.contains(Flags::COMMIT);
-                let event = Event::Phase2Responded(Ends { local: path.local, peer: path.peer });
+                let event = Event::Phase2Responded(path.into());
                 self.cx.report(Level::Info, path.peer, event);
                 let mut quick = Quick::new(chain, State::Responder(state), None);
                 quick.answered = answered;

@@ -15,8 +15,7 @@ use super::proposal::{aggressive_group, check_answer, offer};
 use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
 use crate::event::JobId;
-use crate::event::question::{PeerCertificate, Rejection};
-use crate::handshake::Facts;
+use crate::handshake::{Facts, Step};
 use crate::message::{Cookies, Message};
 use crate::nat::floated;
 use crate::payloads::{body, nonce};
@@ -108,41 +107,18 @@ impl AggressiveInitiator {
         }
     }
 
-    /// Takes the next message of the peer.
-    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
-        match self {
-            Self::ExpectAnswer(state) => state.message(message, facts),
-            // Nothing of the peer is awaited while our own side works.
-            waiting @ (Self::AwaitVerdict(_) | Self::AwaitSignature(_)) => Ok(Next::Wait(waiting)),
-        }
-    }
-
-    /// Takes the verdict over the peer's certificate.
-    pub(crate) fn judged(
-        self,
-        job: JobId,
-        result: Result<Arc<PeerCertificate>, Rejection>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitVerdict(state) if state.claim.job == job => {
+    /// Takes the next event of the exchange. Nothing of the peer is awaited while our own side works.
+    pub(crate) fn step(self, event: Step<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
+        match (self, event) {
+            (Self::ExpectAnswer(state), Step::Message(message)) => state.message(message, facts),
+            (Self::AwaitVerdict(state), Step::Judged(job, result)) if state.claim.job == job => {
                 let AwaitVerdict { claim, id_body } = *state;
                 answer(claim.settle(result, facts)?, &id_body, facts)
             }
-            other => Ok(Next::Wait(other)),
-        }
-    }
-
-    /// Takes our signature.
-    pub(crate) fn signed(
-        self,
-        job: JobId,
-        result: Result<Vec<u8>, String>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitSignature(state) if state.job == job => finish(state.established, made(result)?, facts),
-            other => Ok(Next::Wait(other)),
+            (Self::AwaitSignature(state), Step::Signed(job, result)) if state.job == job => {
+                finish(state.established, made(result)?, facts)
+            }
+            (waiting, _) => Ok(Next::Wait(waiting)),
         }
     }
 }

@@ -4,8 +4,6 @@
 //! endpoint counts them (ATTACKS D-5), nothing is done or kept before a proposal is accepted, and a peer that we
 //! do not know is answered as one with another key is.
 
-use std::sync::Arc;
-
 use policy::model::identity::Identity;
 use policy::model::remote::RemoteSelector;
 
@@ -16,8 +14,7 @@ use super::proof::{Claim, Established, HashOf, Proving, Verifying, made, our_pro
 use super::proposal::Choice;
 use crate::error::ExchangeError;
 use crate::event::JobId;
-use crate::event::question::{PeerCertificate, Rejection};
-use crate::handshake::Facts;
+use crate::handshake::{Facts, Step};
 use crate::message::{Cookies, Message};
 use crate::payloads::{bodies, body, nonce};
 use crate::step::{Next, Refused, Stepped};
@@ -143,44 +140,19 @@ impl AggressiveResponder {
         }
     }
 
-    /// Takes the next message of the peer.
-    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
-        match self {
-            Self::ExpectProof(state) => state.message(message, facts),
-            // Nothing of the peer is awaited while our own side works.
-            waiting @ (Self::AwaitSignature(_) | Self::AwaitVerdict(_)) => Ok(Next::Wait(waiting)),
-        }
-    }
-
-    /// Takes our signature.
-    pub(crate) fn signed(
-        self,
-        job: JobId,
-        result: Result<Vec<u8>, String>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitSignature(state) if state.job == job => {
+    /// Takes the next event of the exchange. Nothing of the peer is awaited while our own side works.
+    pub(crate) fn step(self, event: Step<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
+        match (self, event) {
+            (Self::AwaitSignature(state), Step::Signed(job, result)) if state.job == job => {
                 let AwaitSignature { next, answer, .. } = *state;
                 let datagram = answer.finish(&next.keyed, made(result)?, facts);
                 Ok(Next::Send(Self::ExpectProof(Box::new(next)), datagram))
             }
-            other => Ok(Next::Wait(other)),
-        }
-    }
-
-    /// Takes the verdict over the peer's certificate.
-    pub(crate) fn judged(
-        self,
-        job: JobId,
-        result: Result<Arc<PeerCertificate>, Rejection>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitVerdict(claim) if claim.job == job => {
+            (Self::ExpectProof(state), Step::Message(message)) => state.message(message, facts),
+            (Self::AwaitVerdict(claim), Step::Judged(job, result)) if claim.job == job => {
                 Ok(Next::Done(Box::new(claim.settle(result, facts)?), None))
             }
-            other => Ok(Next::Wait(other)),
+            (waiting, _) => Ok(Next::Wait(waiting)),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Main mode as initiator: sends MM1, MM3, MM5 (RFC 2409 §5.1, §5.4). One struct per awaited event.
 
-use std::sync::Arc;
-
 use policy::model::remote::ExchangeMode;
 
 use super::exchange::{
@@ -12,8 +10,7 @@ use super::proposal::{Agreed, check_answer, offer};
 use crate::crypto::provider::DhPair;
 use crate::error::ExchangeError;
 use crate::event::JobId;
-use crate::event::question::{PeerCertificate, Rejection};
-use crate::handshake::Facts;
+use crate::handshake::{Facts, Step};
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
 use crate::step::{Next, Refused, Stepped};
@@ -98,42 +95,17 @@ impl MainInitiator {
         }
     }
 
-    /// Takes the next message of the peer.
-    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
-        match self {
-            Self::ExpectSa(state) => state.message(message, facts),
-            Self::ExpectKeNonce(state) => state.message(message, facts),
-            Self::ExpectProof(state) => state.message(message, facts),
-            // Nothing of the peer is awaited while our own side works.
-            waiting @ (Self::AwaitSignature(_) | Self::AwaitVerdict(_)) => Ok(Next::Wait(waiting)),
-        }
-    }
-
-    /// Takes our signature.
-    pub(crate) fn signed(
-        self,
-        job: JobId,
-        result: Result<Vec<u8>, String>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitSignature(state) if state.job == job => state.signed(result, facts),
-            other => Ok(Next::Wait(other)),
-        }
-    }
-
-    /// Takes the verdict over the peer's certificate.
-    pub(crate) fn judged(
-        self,
-        job: JobId,
-        result: Result<Arc<PeerCertificate>, Rejection>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitVerdict(claim) if claim.job == job => {
+    /// Takes the next event of the exchange. Nothing of the peer is awaited while our own side works.
+    pub(crate) fn step(self, event: Step<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
+        match (self, event) {
+            (Self::ExpectSa(state), Step::Message(message)) => state.message(message, facts),
+            (Self::ExpectKeNonce(state), Step::Message(message)) => state.message(message, facts),
+            (Self::AwaitSignature(state), Step::Signed(job, result)) if state.job == job => state.signed(result, facts),
+            (Self::ExpectProof(state), Step::Message(message)) => state.message(message, facts),
+            (Self::AwaitVerdict(claim), Step::Judged(job, result)) if claim.job == job => {
                 Ok(Next::Done(Box::new(claim.settle(result, facts)?), None))
             }
-            other => Ok(Next::Wait(other)),
+            (waiting, _) => Ok(Next::Wait(waiting)),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Main mode as responder: answers with MM2, MM4, MM6 (RFC 2409 §5.1). One struct per awaited event.
 
-use std::sync::Arc;
-
 use super::exchange::{
     KE_NONCE, Keyed, Publics, SA_ONLY, Secrets, clear, note_foreign_requests, our_id, our_requests, read_last,
 };
@@ -9,8 +7,7 @@ use super::proof::{Claim, Established, Proving, Verifying, made, our_proof, prov
 use super::proposal::{Agreed, Choice};
 use crate::error::ExchangeError;
 use crate::event::JobId;
-use crate::event::question::{PeerCertificate, Rejection};
-use crate::handshake::Facts;
+use crate::handshake::{Facts, Step};
 use crate::message::{Cookies, Message};
 use crate::payloads::{body, nonce};
 use crate::step::{Next, Refused, Stepped};
@@ -87,39 +84,16 @@ impl MainResponder {
         }
     }
 
-    /// Takes the next message of the peer.
-    pub(crate) fn message(self, message: &Message<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
-        match self {
-            Self::ExpectKeNonce(state) => state.message(message, facts),
-            Self::ExpectProof(state) => state.message(message, facts),
-            // Nothing of the peer is awaited while our own side works.
-            waiting @ (Self::AwaitVerdict(_) | Self::AwaitSignature(_)) => Ok(Next::Wait(waiting)),
-        }
-    }
-
-    /// Takes the verdict over the peer's certificate.
-    pub(crate) fn judged(
-        self,
-        job: JobId,
-        result: Result<Arc<PeerCertificate>, Rejection>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitVerdict(claim) if claim.job == job => accepted(claim.settle(result, facts)?, facts),
-            other => Ok(Next::Wait(other)),
-        }
-    }
-
-    /// Takes our signature.
-    pub(crate) fn signed(
-        self,
-        job: JobId,
-        result: Result<Vec<u8>, String>,
-        facts: &mut Facts<'_>,
-    ) -> Stepped<Self, Established> {
-        match self {
-            Self::AwaitSignature(state) if state.job == job => state.signed(result, facts),
-            other => Ok(Next::Wait(other)),
+    /// Takes the next event of the exchange. Nothing of the peer is awaited while our own side works.
+    pub(crate) fn step(self, event: Step<'_>, facts: &mut Facts<'_>) -> Stepped<Self, Established> {
+        match (self, event) {
+            (Self::ExpectKeNonce(state), Step::Message(message)) => state.message(message, facts),
+            (Self::ExpectProof(state), Step::Message(message)) => state.message(message, facts),
+            (Self::AwaitVerdict(claim), Step::Judged(job, result)) if claim.job == job => {
+                accepted(claim.settle(result, facts)?, facts)
+            }
+            (Self::AwaitSignature(state), Step::Signed(job, result)) if state.job == job => state.signed(result, facts),
+            (waiting, _) => Ok(Next::Wait(waiting)),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::event::sa::{ChildId, Owner, SaDirection, SaInstall, SaName, SaPair, S
 use crate::event::{JobId, Output};
 use crate::message::Role;
 use crate::nat::Framing;
-use crate::payloads::Shape;
+use crate::payloads::{Shape, legal_nonce};
 use crate::protection::{Chain, Protected, Protection};
 use crate::traits::PeerTraits;
 use crate::wire::identification::IdPayload;
@@ -164,10 +164,9 @@ pub(crate) fn both_or_none(protected: &Protected) -> Result<Option<(IdPayload, I
     }
 }
 
-/// A nonce of legal length (RFC 2409 §5).
-pub(crate) fn legal_nonce(protected: &Protected) -> Result<Vec<u8>, ExchangeError> {
-    let nonce = protected.nonce.clone().ok_or(ExchangeError::MissingPayload(PayloadType::NONCE))?;
-    if (8..=256).contains(&nonce.len()) { Ok(nonce) } else { Err(ExchangeError::NonceLength(nonce.len())) }
+/// The nonce, of legal length.
+pub(crate) fn nonce_of(protected: &Protected) -> Result<Vec<u8>, ExchangeError> {
+    legal_nonce(protected.nonce.as_deref().ok_or(ExchangeError::MissingPayload(PayloadType::NONCE))?)
 }
 
 /// SAs, agreed: the inbound ones are being installed, the outbound ones are ready.

@@ -7,9 +7,7 @@ use policy::model::lifetime::Lifetime;
 use policy::model::sa::{Protocol, Spi};
 use policy::model::sainfo::Sainfo;
 
-use super::exchange::{
-    HASH_SA, Installation, NewChild, QuickFacts, Seeds, Spis, both_or_none, legal_nonce, make_child,
-};
+use super::exchange::{HASH_SA, Installation, NewChild, QuickFacts, Seeds, Spis, both_or_none, make_child, nonce_of};
 use super::proposal::{ChildSuite, check_answer, offer, passes_nat};
 use super::selector::to_ids;
 use super::wish::ChildWish;
@@ -204,7 +202,7 @@ impl ExpectSa {
         {
             return Err(ExchangeError::InvalidId("the answer is for other traffic than we asked for".to_owned()));
         }
-        let nr = legal_nonce(&protected)?;
+        let nr = nonce_of(&protected)?;
         match (&self.pair, &protected.ke) {
             (Some(_), None) => return Err(ExchangeError::MissingPayload(PayloadType::KE)),
             (None, Some(_)) => return Err(ExchangeError::UnexpectedPayload(PayloadType::KE)),

@@ -6,7 +6,7 @@ use policy::model::remote::GeneratePolicy;
 use policy::model::sa::{Mode, ReqId, Spi};
 
 use super::exchange::{
-    HASH_ONLY, HASH_SA, Installation, NewChild, QuickFacts, Seeds, Spis, both_or_none, legal_nonce, make_child,
+    HASH_ONLY, HASH_SA, Installation, NewChild, QuickFacts, Seeds, Spis, both_or_none, make_child, nonce_of,
     protocol_id,
 };
 use super::proposal::{Choice, choose, main_protocol, offered_framing, offers, passes_nat};
@@ -109,7 +109,7 @@ pub(crate) fn begin(message: &Message<'_>, facts: &mut QuickFacts<'_>) -> Result
     })?;
     facts.chain.iv = protected.last_block.clone();
     let ids = both_or_none(&protected)?;
-    let ni = legal_nonce(&protected)?;
+    let ni = nonce_of(&protected)?;
     let body = protected.sa.as_deref().ok_or(ExchangeError::MissingPayload(PayloadType::SA))?;
     let offered = SaPayload::decode(body)?;
     let (local, peer) = (facts.sa.path.local.ip(), facts.sa.path.peer.ip());
