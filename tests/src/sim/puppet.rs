@@ -187,17 +187,26 @@ impl Puppet {
 
     /// The payloads of a message of the victim.
     pub fn open(&mut self, datagram: &[u8]) -> (Header, Payloads) {
-        let header = Header::decode(datagram).expect("the victim frames well");
+        self.try_open(datagram).expect("the victim frames and encrypts well")
+    }
+
+    /// As [`Self::open`], if it can be read under our keys and where our chains of blocks stand.
+    pub fn try_open(&mut self, datagram: &[u8]) -> Option<(Header, Payloads)> {
+        let header = Header::decode(datagram).ok()?;
         let body = header.body(datagram);
-        let (plain, tail) = if header.flags.contains(Flags::ENCRYPTED) {
-            let plain = cbc_decrypt(CIPHER, &self.key(), &self.iv(header.message_id), body).expect("whole blocks");
-            self.advance(header.message_id, body);
-            (plain, Tail::Padding)
+        let encrypted = header.flags.contains(Flags::ENCRYPTED);
+        let (plain, tail) = if encrypted {
+            self.skeyids.as_ref()?;
+            (cbc_decrypt(CIPHER, &self.key(), &self.iv(header.message_id), body).ok()?, Tail::Padding)
         } else {
             (body.to_vec(), Tail::Exact)
         };
-        let payloads = decode_chain(header.next, &plain, tail).expect("the victim's chains are sound");
-        (header, payloads.iter().map(|payload| (payload.kind, payload.body.to_vec())).collect())
+        let payloads = decode_chain(header.next, &plain, tail).ok()?;
+        let payloads = payloads.iter().map(|payload| (payload.kind, payload.body.to_vec())).collect();
+        if encrypted {
+            self.advance(header.message_id, body);
+        }
+        Some((header, payloads))
     }
 
     fn body(payloads: &Payloads, kind: PayloadType) -> Vec<u8> {
@@ -273,6 +282,39 @@ impl Puppet {
         }
     }
 
+    /// The payloads of our next message of aggressive mode, `number` 1 to 3.
+    pub fn aggressive_payloads(&mut self, number: usize) -> Payloads {
+        match number {
+            1 => {
+                let mut payloads = [self.main_payloads(1), self.main_payloads(3)].concat();
+                payloads.push((PayloadType::ID, self.id_body()));
+                payloads
+            }
+            2 => [2, 4, 6].map(|number| self.main_payloads(number)).concat(),
+            _ => self.main_payloads(5).into_iter().filter(|(kind, _)| *kind != PayloadType::ID).collect(),
+        }
+    }
+
+    /// Is the puppet the initiator of phase 1?
+    pub fn initiates(&self) -> bool {
+        self.begins == Begins::Puppet
+    }
+
+    /// Has a victim that begins sent its proposals?
+    pub fn was_offered(&self) -> bool {
+        !self.sa_i.is_empty()
+    }
+
+    /// Another phase 1: what was agreed so far is forgotten.
+    pub fn begin_anew(&mut self, cookie: [u8; 8]) {
+        self.cookies = [Cookie::ZERO; 2];
+        self.set_cookie(cookie);
+        let theirs = 1 - self.mine();
+        (self.publics[theirs], self.nonces[theirs]) = (Vec::new(), Vec::new());
+        (self.skeyids, self.sa_i) = (None, Vec::new());
+        self.chains.clear();
+    }
+
     /// Frames the payloads of a message of main mode, the last two encrypted. The chain of blocks moves on if it `counts`.
     pub fn main_message(&mut self, number: usize, payloads: &Payloads, counts: bool) -> Vec<u8> {
         if number < 5 {
@@ -286,12 +328,12 @@ impl Puppet {
     pub fn take_in(&mut self, sent: &[Vec<u8>]) {
         for datagram in sent {
             let header = Header::decode(datagram).expect("the victim frames well");
-            if header.exchange != ExchangeType::MAIN {
+            if ![ExchangeType::MAIN, ExchangeType::AGGRESSIVE].contains(&header.exchange) {
                 continue;
             }
             let theirs = 1 - self.mine();
             self.cookies[theirs] = [header.initiator, header.responder][theirs];
-            let (_, payloads) = self.open(datagram);
+            let Some((_, payloads)) = self.try_open(datagram) else { continue };
             for (kind, body) in payloads {
                 match kind {
                     PayloadType::SA if theirs == 0 => self.sa_i = body,

@@ -412,14 +412,21 @@ impl World {
     /// # Errors
     /// What is left, in words.
     pub fn check_nothing_left(&self) -> Result<(), String> {
-        for (number, node) in self.nodes.iter().enumerate() {
-            let left = Sizes { last_errors: 0, ..node.endpoint.sizes() };
-            if left != Sizes::default() {
-                return Err(format!("node {}: left over {left:?}", number + 1));
-            }
-            if !node.kernel.sas.is_empty() || node.kernel.larval() != 0 {
-                return Err(format!("node {}: {:?} left in the kernel", number + 1, node.kernel.sas.keys()));
-            }
+        (0..2).try_for_each(|node| self.check_nothing_left_of(node))
+    }
+
+    /// As [`Self::check_nothing_left`], for one node.
+    ///
+    /// # Errors
+    /// What is left, in words.
+    pub fn check_nothing_left_of(&self, number: usize) -> Result<(), String> {
+        let node = &self.nodes[number];
+        let left = Sizes { last_errors: 0, ..node.endpoint.sizes() };
+        if left != Sizes::default() {
+            return Err(format!("node {}: left over {left:?}", number + 1));
+        }
+        if !node.kernel.sas.is_empty() || node.kernel.larval() != 0 {
+            return Err(format!("node {}: {:?} left in the kernel", number + 1, node.kernel.sas.keys()));
         }
         Ok(())
     }
