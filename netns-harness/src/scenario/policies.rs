@@ -144,6 +144,9 @@ fn protoport(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
     let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
         alice.children = children(alice.local, alice.remote);
         bob.children = children(bob.local, bob.remote);
+        // As in `Nets::lay`: for pluto.
+        alice.remote_id = Id::Dn("/C=US/O=Desk/CN=bob.desk".to_owned());
+        bob.remote_id = Id::Dn("/C=US/O=Desk/CN=alice.desk".to_owned());
     })?;
     let (alice, to) = (stage.initiator.host(), stage.addresses.1);
     ping::answered(alice, to, PATIENCE).map_err(|failure| stage.evidence(failure))?;
