@@ -24,6 +24,8 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &PAIRS, "xauth-psk", "a group's key, then user and password; an address is given", psk);
     for_pairs(out, &PAIRS, "xauth-hybrid", "only the gateway has a certificate; the user has a password", hybrid);
     for_pairs(out, &[(Kind::Ours, Kind::Ours)], "xauth-renewed", "a renewal of phase 1 logs in again", renewed);
+    for_pairs(out, &CLIENTS, "xauth-pam", "the gateway asks PAM's service racoon", pam);
+    for_pairs(out, &CLIENTS, "xauth-system", "the gateway asks the machine's accounts, and their groups", system);
     for_pairs(out, &PAIRS, "mode-cfg-pull", "certificates alone; the client asks for an address", pull);
     for_pairs(out, &CLIENTS, "mode-cfg-push", "certificates alone; the gateway gives an address unasked", push);
     for_pairs(out, &PAIRS, "xauth-wrong", "a wrong password: nothing comes up, and both sides say why", wrong);
@@ -168,10 +170,17 @@ impl Road {
     }
 }
 
-/// One user, hashed as `openssl passwd` does it.
+/// One user, hashed as `openssl passwd` does it: in xfrmd's own file, and as an account of the machine that PAM knows.
 fn write_users(host: &Host) -> Result<()> {
     let hash = host.check("openssl", &["passwd", "-6", "-salt", "deskdesk", PASSWORD])?;
-    host.write(USERS, 0o600, format!("# users of the desk\n{USER}:{}::vpn\n", hash.trim()))
+    let hash = hash.trim();
+    host.write(USERS, 0o600, format!("# users of the desk\n{USER}:{hash}::vpn\n"))?;
+    // What a machine has in /etc is a link to the desk's until it is replaced.
+    host.check("rm", &["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/pam.d"])?;
+    host.write("/etc/passwd", 0o644, format!("root:x:0:0::/root:/bin/sh\n{USER}:x:1000:1000::/:/bin/sh\n"))?;
+    host.write("/etc/shadow", 0o600, format!("root:*:19000:0:99999:7:::\n{USER}:{hash}:19000:0:99999:7:::\n"))?;
+    host.write("/etc/group", 0o644, format!("root:x:0:\n{USER}:x:1000:\nroad:x:1001:{USER}\n"))?;
+    host.write("/etc/pam.d/racoon", 0o644, "auth required pam_unix.so\naccount required pam_unix.so\n")
 }
 
 /// What racoon's phase1-up.sh does: the address, the policies; and a note of the environment.
@@ -247,6 +256,23 @@ fn rsa(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
         desk.proved("phase1_down ran");
     }
     Ok(())
+}
+
+/// A login that the gateway decides as `source` says.
+fn decided_by(desk: &mut Desk, kinds: (Kind, Kind), source: &str) -> Result<()> {
+    comes_in(desk, kinds, |_, gateway| {
+        let file = format!("auth_source file \"{USERS}\";");
+        gateway.extra.racoon = gateway.extra.racoon.replace(&file, source);
+    })
+    .map(drop)
+}
+
+fn pam(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
+    decided_by(desk, (client, gateway), "auth_source pam;")
+}
+
+fn system(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
+    decided_by(desk, (client, gateway), "auth_source system; auth_groups \"road\";")
 }
 
 fn renewed(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
