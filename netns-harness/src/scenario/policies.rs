@@ -285,12 +285,17 @@ pub(super) fn echo(host: &Rc<Host>, port: u16) -> Result<Process> {
     Ok(process)
 }
 
-/// Sends datagrams from any port until one is answered, for a second at a time.
+/// Sends datagrams from any port until one is answered, for a second at a time. The port stays open for the other answers:
+/// the kernel would refuse them by ICMP, which no policy for UDP protects.
 pub(super) fn asks(host: &Host, to: IpAddr, port: u16) -> Result<bool> {
     let script = format!(
         "my $s = IO::Socket::INET->new(PeerAddr => '{to}', PeerPort => {port}, Proto => 'udp') or die $!; \
-         for (1..5) {{ $s->send('x'); my $r = ''; vec($r, fileno($s), 1) = 1; \
-         if (select($r, undef, undef, 0.2)) {{ $s->recv(my $b, 10); print \"answered\\n\"; exit }} }}"
+         my ($asked, $answered) = (0, 0); \
+         sub answer {{ my $r = ''; vec($r, fileno($s), 1) = 1; \
+         return 0 unless select($r, undef, undef, $_[0]); defined $s->recv(my $b, 10) ? ++$answered : 0 }} \
+         while ($asked < 5) {{ $s->send('x'); ++$asked; last if answer(0.2) }} \
+         while ($answered < $asked) {{ last unless answer(1) }} \
+         print \"answered\\n\" if $answered"
     );
     Ok(host.run("perl", &["-MIO::Socket::INET", "-e", &script])?.stdout.contains("answered"))
 }
