@@ -197,8 +197,14 @@ pub enum Action {
     /// Check configuration: racoon.conf and setkey scripts, what they name, and whether they fit each other
     Check {
         /// The files, in any order
-        #[arg(required = true)]
+        #[arg(required_unless_present = "directives")]
         files: Vec<PathBuf>,
+        /// List every directive of racoon.conf instead: works, has no effect, or is refused, and why
+        #[arg(long, conflicts_with_all = ["files", "racoon_strict"])]
+        directives: bool,
+        /// Refuse what racoon would not understand: our extensions
+        #[arg(long)]
+        racoon_strict: bool,
         /// How
         #[command(flatten)]
         how: Listing,
@@ -269,6 +275,13 @@ mod tests {
         assert!(ControlArgs::try_parse_from(["xfrmctl", "down"]).is_err());
         assert!(ControlArgs::try_parse_from(["xfrmctl", "down", "192.0.2.1", "--all"]).is_err());
         assert!(ControlArgs::try_parse_from(["xfrmctl", "down", "--all"]).is_ok());
+    }
+
+    #[test]
+    fn check_wants_files_or_the_list_of_directives() {
+        let parsed = |args: &[&str]| ControlArgs::try_parse_from([&["xfrmctl", "check"], args].concat()).is_ok();
+        assert!(parsed(&["a.conf"]) && parsed(&["--racoon-strict", "a.conf"]) && parsed(&["--directives", "--json"]));
+        assert!(!parsed(&[]) && !parsed(&["--racoon-strict"]) && !parsed(&["--directives", "a.conf"]));
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl Diagnostics {
         self.list.push(diagnostic);
     }
 
+    /// Are further errors only counted? Then they need no words.
+    pub fn is_full(&self) -> bool {
+        self.errors >= MAX_ERRORS
+    }
+
     /// Adds an error.
     pub fn error(&mut self, span: Span, message: impl Into<String>) {
         self.push(Diagnostic::error(span, message));

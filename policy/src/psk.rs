@@ -4,7 +4,9 @@
 //! everybody. KEY is the rest of the line to its end, blanks and a carriage return included, or hexadecimal digits behind `0x`. A line that
 //! begins with `#` is a comment. The first entry that fits wins.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, render_all};
@@ -19,8 +21,49 @@ const GOOD_LENGTH: usize = 20;
 /// As racoon read lines.
 const MAX_LINE: usize = 1023;
 
+/// What keys of the examples, and of people in a hurry, are made of.
+const COMMON: [&str; 37] = [
+    "password",
+    "passwort",
+    "passwd",
+    "pass",
+    "passphrase",
+    "secret",
+    "geheim",
+    "shared",
+    "preshared",
+    "pre",
+    "key",
+    "psk",
+    "ipsec",
+    "ike",
+    "vpn",
+    "racoon",
+    "strongswan",
+    "openswan",
+    "tunnel",
+    "test",
+    "example",
+    "change",
+    "changeme",
+    "please",
+    "default",
+    "admin",
+    "root",
+    "user",
+    "letmein",
+    "qwerty",
+    "qwertz",
+    "asdf",
+    "abc",
+    "welcome",
+    "this",
+    "is",
+    "my",
+];
+
 /// Whom a key is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     Anyone,
     Address(IpAddr),
@@ -113,6 +156,7 @@ pub fn parse(file_name: &str, text: &[u8]) -> PskFile {
     let mut sources = Sources::default();
     let file = sources.add(file_name, text);
     let (mut entries, mut findings, mut hidden) = (Vec::new(), Diagnostics::default(), Vec::new());
+    let mut before = Before::default();
     let mut start = 0;
     // Octets are kept as they are in the keys; places are those of the text that diagnostics show.
     let lossy: Vec<String> = sources.text(file).split_inclusive('\n').map(str::to_owned).collect();
@@ -123,7 +167,8 @@ pub fn parse(file_name: &str, text: &[u8]) -> PskFile {
             Ok(None) => {}
             Ok(Some(entry)) => {
                 let spans = (reader.owner_span(), key_at);
-                judge(&entry, spans, &entries, &mut findings);
+                judge(&entry, spans, &before, &entries, &mut findings);
+                before.note(&entry, entries.len());
                 entries.push(entry);
             }
             Err(finding) => findings.push(*finding),
@@ -239,10 +284,41 @@ fn owner(id: &str) -> Owner {
     }
 }
 
+/// The lines above, so that a file of a hundred thousand is read in one go.
+#[derive(Default)]
+struct Before {
+    owners: BTreeSet<Owner>,
+    /// First line with a key, by a hash of it.
+    keys: BTreeMap<u64, usize>,
+}
+
+impl Before {
+    fn note(&mut self, entry: &Entry, index: usize) {
+        self.owners.insert(entry.owner.clone());
+        self.keys.entry(hash(&entry.key)).or_insert(index);
+    }
+
+    fn with_key<'e>(&self, entry: &Entry, entries: &'e [Entry]) -> Option<&'e Entry> {
+        let index = self.keys.get(&hash(&entry.key))?;
+        entries.get(*index).filter(|earlier| earlier.key == entry.key)
+    }
+}
+
+fn hash(key: &Secret) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key.expose());
+    hasher.finish()
+}
+
 /// Weak keys, and lines that are never reached.
-fn judge(entry: &Entry, (id, key): (Span, Option<Span>), before: &[Entry], findings: &mut Diagnostics) {
-    let shadow = before.iter().any(|earlier| earlier.owner == entry.owner || earlier.owner == Owner::Anyone);
-    if shadow {
+fn judge(
+    entry: &Entry,
+    (id, key): (Span, Option<Span>),
+    before: &Before,
+    entries: &[Entry],
+    findings: &mut Diagnostics,
+) {
+    if before.owners.contains(&entry.owner) || before.owners.contains(&Owner::Anyone) {
         findings.warning(id, "this line is never used: one above it fits the same peers, and the first one wins");
     }
     if entry.key.expose().ends_with(b"\r") {
@@ -251,12 +327,18 @@ fn judge(entry: &Entry, (id, key): (Span, Option<Span>), before: &[Entry], findi
                 .hint("if the peer's key has none, write the file with line ends of Unix"),
         );
     }
-    let weak = match entry.key.len() {
-        0..GOOD_LENGTH => Some(format!("shorter than {GOOD_LENGTH} characters")),
-        _ if is_monotonous(entry.key.expose()) => Some("made of a few characters only".to_owned()),
-        _ => None,
-    };
-    if let Some(why) = weak {
+    if entry.owner == Owner::Anyone {
+        findings.warning(id, "one key for everybody: each of them can take the place of any other");
+    } else if before.with_key(entry, entries).is_some_and(|earlier| earlier.owner != entry.owner) {
+        findings.push(
+            Diagnostic::warning(
+                key.unwrap_or(id),
+                "a line above has the same key: each peer can take the other's place",
+            )
+            .hint("a key for each peer"),
+        );
+    }
+    if let Some(why) = weakness(&entry.key) {
         findings.push(
             Diagnostic::warning(
                 key.unwrap_or(id),
@@ -265,6 +347,38 @@ fn judge(entry: &Entry, (id, key): (Span, Option<Span>), before: &[Entry], findi
             .hint("a good one: head -c 24 /dev/urandom | base64"),
         );
     }
+}
+
+/// Why a key can be guessed, if it can.
+fn weakness(key: &Secret) -> Option<String> {
+    if key.len() < GOOD_LENGTH {
+        Some(format!("shorter than {GOOD_LENGTH} characters"))
+    } else if is_monotonous(key.expose()) {
+        Some("made of a few characters only".to_owned())
+    } else if is_common(key.expose()) {
+        Some("made of words and numbers that everybody tries first".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Is it nothing but words of the list, digits in a row, and separators?
+fn is_common(key: &[u8]) -> bool {
+    let key = key.to_ascii_lowercase();
+    let mut rest = key.as_slice();
+    let mut foreign = 0;
+    while let Some((first, behind)) = rest.split_first() {
+        let word = COMMON.iter().filter_map(|word| rest.strip_prefix(word.as_bytes())).min_by_key(|rest| rest.len());
+        rest = match word {
+            Some(behind) => behind,
+            None => {
+                foreign += usize::from(first.is_ascii_alphabetic() || !first.is_ascii());
+                behind
+            }
+        };
+    }
+    // Digits and punctuation between words hide nothing, and neither does a letter or two.
+    foreign <= 2
 }
 
 /// Does it use less than six different octets?
@@ -323,5 +437,18 @@ mod tests {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         assert!(!text.contains("secret") && !text.contains("aaaa"), "{text}");
+    }
+
+    #[test]
+    fn words_and_shared_keys_are_told() {
+        let warned = |text: &str| {
+            let file = parse("p", text.as_bytes());
+            file.diagnostics.iter().map(|found| found.message.clone()).collect::<Vec<_>>().join("; ")
+        };
+        assert!(warned("10.0.0.1 this-is-my-secret-vpn-key-2024\n").contains("tries first"));
+        assert_eq!(warned("10.0.0.1 q7Jw0fVx3cP9bLs2TgYk8\n10.0.0.2 Zt5RmN1dXo6HuEa4WvIj9\n"), "");
+        let both = "10.0.0.1 q7Jw0fVx3cP9bLs2TgYk8\n10.0.0.2 q7Jw0fVx3cP9bLs2TgYk8\n";
+        assert!(warned(both).contains("the same key"));
+        assert!(warned("* q7Jw0fVx3cP9bLs2TgYk8\n").contains("everybody"));
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here asks the daemon or the kernel: files only.
 
 pub mod certificates;
+pub mod directives;
 pub mod finding;
 pub mod grade;
 pub mod policies;

@@ -32,7 +32,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// A file that cannot be read, in words.
-pub fn check(paths: &[PathBuf], deny_list: &SharedDenyList) -> Result<Checked, String> {
+pub fn check(paths: &[PathBuf], racoon_strict: bool, deny_list: &SharedDenyList) -> Result<Checked, String> {
     let (mut findings, mut configs, mut scripts) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();
@@ -42,7 +42,7 @@ pub fn check(paths: &[PathBuf], deny_list: &SharedDenyList) -> Result<Checked, S
             findings.extend(script.diagnostics.iter().map(|one| Finding::of(one, &script.sources)));
             scripts.push(script);
         } else {
-            configs.extend(config(&name, &text, &mut findings));
+            configs.extend(config(&name, &text, racoon_strict, &mut findings));
         }
     }
     for (name, config) in &configs {
@@ -70,9 +70,10 @@ fn is_setkey(text: &[u8]) -> bool {
     first.is_some_and(|word| parser::COMMANDS.contains(&word))
 }
 
-fn config(name: &str, text: &[u8], findings: &mut Vec<Finding>) -> Option<(String, DaemonConfig)> {
+fn config(name: &str, text: &[u8], racoon_strict: bool, findings: &mut Vec<Finding>) -> Option<(String, DaemonConfig)> {
     let loaded = racoon::load(name, text, &mut Globs);
-    findings.extend(loaded.diagnostics.iter().map(|one| Finding::of(one, &loaded.sources)));
+    let extensions = loaded.extensions.iter().filter(|_| racoon_strict);
+    findings.extend(loaded.diagnostics.iter().chain(extensions).map(|one| Finding::of(one, &loaded.sources)));
     Some((name.to_owned(), loaded.config?))
 }
 
@@ -80,7 +81,12 @@ fn config(name: &str, text: &[u8], findings: &mut Vec<Finding>) -> Option<(Strin
 fn files(name: &str, config: &DaemonConfig, deny_list: &SharedDenyList, findings: &mut Vec<Finding>) {
     let about = |level, text: String| Finding::about(level, name, text);
     match remotes::load(config, SharedDenyList::clone(deny_list)) {
-        Ok(loaded) => findings.extend(loaded.warnings.into_iter().map(|text| about(Level::Warning, text))),
+        Ok(loaded) => {
+            findings.extend(loaded.warnings.into_iter().map(|text| about(Level::Warning, text)));
+            if let Some(file) = &loaded.psk_file {
+                findings.extend(file.diagnostics.iter().map(|one| Finding::of(one, &file.sources)));
+            }
+        }
         Err(errors) => findings.extend(errors.iter().map(|error| about(Level::Error, error.to_string()))),
     }
     match certificates::inspect(config) {

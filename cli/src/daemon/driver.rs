@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ike::config::Config;
 use ike::endpoint::Endpoint;
 use ike::event::question::{JudgeRequest, PasswordCheck};
 use ike::event::{Input, JobId, Output};
@@ -16,6 +17,7 @@ use super::files::Loaded;
 use super::hooks::Hooks;
 use super::kernel::Kernel;
 use super::password;
+use super::psks::PskWatch;
 use super::udp::{Datagram, Sockets, bracketed};
 use super::workers::Workers;
 use crate::logging;
@@ -47,6 +49,9 @@ pub struct Driver {
     /// Counters.
     pub traffic: Traffic,
     feed: Feed,
+    psks: PskWatch,
+    /// What the core works with: the loaded one, with the keys as they are in their file now.
+    config: Arc<Config>,
 }
 
 /// Datagrams since the start.
@@ -70,7 +75,10 @@ impl Driver {
         workers: Workers,
         feed: Feed,
     ) -> Self {
+        let (psks, config) = (PskWatch::of(&loaded), Arc::clone(&loaded.files.config));
         Self {
+            psks,
+            config,
             endpoint,
             kernel,
             sockets,
@@ -99,8 +107,18 @@ impl Driver {
     /// A datagram that arrived.
     pub fn datagram(&mut self, datagram: Datagram) {
         self.traffic.received += 1;
+        self.renew_keys();
         let Datagram { local, peer, octets } = datagram;
         self.handle(Input::Datagram { local, peer, octets });
+    }
+
+    /// Looks whether the pre-shared keys are still those of their file.
+    fn renew_keys(&mut self) {
+        if let Some(config) = self.psks.renewed(&self.loaded, &self.config) {
+            logging::info("the pre-shared keys have changed: the new ones are used from now on");
+            self.config = Arc::clone(&config);
+            self.handle(Input::Configure(config));
+        }
     }
 
     /// Tells the core, and carries out what it wants. The kernel answers at once, so its answers go back in here.
@@ -205,8 +223,11 @@ impl Driver {
     }
 
     fn send(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {
-        let outcome = self.sockets.send(local, peer, octets);
-        self.sent(local, peer, outcome);
+        // `timer { persend }`: as racoon, each message so many times.
+        for _ in 0..self.config.timers.persend.max(1) {
+            let outcome = self.sockets.send(local, peer, octets);
+            self.sent(local, peer, outcome);
+        }
     }
 
     fn sent(&mut self, local: SocketAddr, peer: SocketAddr, outcome: std::io::Result<()>) {
@@ -251,9 +272,10 @@ impl Driver {
 
     /// Uses another configuration from now on.
     pub fn configure(&mut self, loaded: Arc<Loaded>) {
-        let config = Arc::clone(&loaded.files.config);
+        self.config = Arc::clone(&loaded.files.config);
+        self.psks = PskWatch::of(&loaded);
         self.loaded = loaded;
-        self.handle(Input::Configure(config));
+        self.handle(Input::Configure(Arc::clone(&self.config)));
     }
 
     /// Takes everything down that is ours, and tells the peers.

@@ -90,6 +90,8 @@ pub fn load(path: &Path, ports: Ports, deny_list: &SharedDenyList) -> Result<Loa
     let (daemon, mut warnings) = parse(path)?;
     let mut files = remotes::load(&daemon, SharedDenyList::clone(deny_list)).map_err(LoadError::Files)?;
     warnings.append(&mut files.warnings);
+    warnings
+        .extend(files.psk_file.iter().flat_map(|file| file.render().lines().map(str::to_owned).collect::<Vec<_>>()));
     let natt_port = daemon.listen.isakmp_natt.iter().find_map(|at| at.port).unwrap_or(ports.natt);
     files.config = Arc::new(Config { isakmp_port: ports.isakmp, natt_port, ..(*files.config).clone() });
     let issuers = anchors(&daemon);

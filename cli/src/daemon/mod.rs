@@ -19,6 +19,7 @@ pub mod neighbour;
 pub mod password;
 pub mod peers;
 pub mod pidfile;
+pub mod psks;
 pub mod racoon;
 pub mod registry;
 pub mod revokers;

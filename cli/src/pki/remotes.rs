@@ -7,10 +7,10 @@ use ike::config::{Config, Credential, RemoteConfig, RemoteId};
 use ike::identity::{dn, matching};
 use policy::model::algorithm::AuthMethod;
 use policy::model::daemon::DaemonConfig;
-use policy::model::identity::{Identity, MyIdentifier};
+use policy::model::identity::{ConfiguredId, Identity, MyIdentifier};
 use policy::model::mode_config::{AuthSource, ModeConfig};
 use policy::model::remote::Remote;
-use policy::psk::{self, PskTable};
+use policy::psk::{self, PskFile};
 
 use super::credential::KeyRing;
 use super::judge::Judge;
@@ -27,7 +27,9 @@ pub struct Loaded {
     pub keys: Arc<KeyRing>,
     /// Judges for it.
     pub judge: Arc<Judge>,
-    /// What should be said, but forbids nothing.
+    /// The file of pre-shared keys, if there is one and it is needed.
+    pub psk_file: Option<PskFile>,
+    /// What should be said, but forbids nothing; of the file of keys see there.
     pub warnings: Vec<String>,
 }
 
@@ -46,21 +48,19 @@ pub fn load(daemon: &DaemonConfig, deny_list: SharedDenyList) -> Result<Loaded, 
             Err(error) => errors.push(error),
         }
     }
+    let mut sainfos = daemon.sainfos.clone();
+    for value in sainfos.iter_mut().filter_map(|sainfo| sainfo.from.as_mut()?.value.as_mut()) {
+        errors.extend(read_key_id(value).err());
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let psks = load_psks(daemon, &mut warnings);
+    let psk_file = load_psks(daemon, &mut warnings);
+    let psks = psk_file.as_ref().map(|file| file.table.clone()).unwrap_or_default();
     let (mode_cfg, banner) = mode_cfg(daemon, &mut warnings);
-    let config = Config {
-        mode_cfg,
-        banner,
-        timers: daemon.timers,
-        remotes,
-        sainfos: daemon.sainfos.clone(),
-        psks,
-        ..Config::default()
-    };
+    let config = Config { mode_cfg, banner, timers: daemon.timers, remotes, sainfos, psks, ..Config::default() };
     Ok(Loaded {
+        psk_file,
         config: Arc::new(config),
         keys: Arc::new(keys),
         judge: Arc::new(Judge::new(trust, deny_list)),
@@ -89,19 +89,15 @@ fn mode_cfg(daemon: &DaemonConfig, warnings: &mut Vec<String>) -> (Option<Arc<Mo
 
 /// The keys of `path pre_shared_key`. As with racoon a file that cannot be used stops nobody whose authentication is another
 /// one: it is said, and there are no keys.
-fn load_psks(daemon: &DaemonConfig, warnings: &mut Vec<String>) -> PskTable {
+pub fn load_psks(daemon: &DaemonConfig, warnings: &mut Vec<String>) -> Option<PskFile> {
     let needed = daemon.remotes.iter().flat_map(|remote| &remote.proposals).any(|proposal| proposal.auth.is_psk())
         || daemon.remotes.iter().any(|remote| remote.xauth_login.is_some());
-    let Some(path) = daemon.psk_file.as_deref().filter(|_| needed) else { return PskTable::default() };
+    let path = daemon.psk_file.as_deref().filter(|_| needed)?;
     match load::read_private("pre-shared key", Path::new(path)) {
-        Ok(text) => {
-            let file = psk::parse(path, &text);
-            warnings.extend(file.render().lines().map(str::to_owned));
-            file.table
-        }
+        Ok(text) => Some(psk::parse(path, &text)),
         Err(error) => {
             warnings.push(error.to_string());
-            PskTable::default()
+            None
         }
     }
 }
@@ -119,6 +115,12 @@ fn load_remote(
         trust.certificates(Path::new(pinned), &mut Vec::new())?;
     }
     let mut remote = remote.clone();
+    if let MyIdentifier::Value(value) = &mut remote.my_identifier {
+        read_key_id(value)?;
+    }
+    for value in remote.peers_identifiers.iter_mut().filter_map(|identifier| identifier.value.as_mut()) {
+        read_key_id(value)?;
+    }
     if let (Some(credential), Some(files)) = (&credential, &remote.certificate) {
         let certificate = PathBuf::from(&files.certificate);
         for proposal in &mut remote.proposals {
@@ -136,6 +138,14 @@ fn load_remote(
         accepted_issuers: trust.subjects(remote.ca_file.as_deref().map(Path::new))?,
         remote,
     })
+}
+
+/// A key ID that stands in a file is the file's content.
+fn read_key_id(value: &mut ConfiguredId) -> Result<(), LoadError> {
+    if let ConfiguredId::KeyIdFile(path) = value {
+        *value = ConfiguredId::KeyId(load::read_public("keyid", Path::new(path))?);
+    }
+    Ok(())
 }
 
 /// The method that a proposal comes to with our key: `rsasig` is taken for signatures in general, and becomes ECDSA where the
@@ -156,9 +166,6 @@ fn my_identity(remote: &Remote, credential: Option<&Credential>) -> Result<Optio
             Some(subject) => Ok(Some(Identity::Asn1Dn(subject))),
             None => Err(LoadError::NoSubject { remote: remote.name.clone() }),
         },
-        MyIdentifier::KeyIdFile(path) => {
-            load::read_public("keyid", Path::new(path)).map(|octets| Some(Identity::KeyId(octets)))
-        }
         MyIdentifier::Value(value) => {
             let identity = matching::to_identity(value)
                 .map_err(|error| LoadError::Identity { remote: remote.name.clone(), error })?;

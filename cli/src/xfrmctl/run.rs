@@ -13,6 +13,7 @@ use super::dead::JournalCutter;
 use super::failure::Failure;
 use super::{generate, listing, show};
 use crate::args::{Action, ControlArgs, Listing, Places, Which};
+use crate::check::directives;
 use crate::check::run::check;
 use crate::control::{CallError, CertificateRef, Request, call};
 use crate::daemon::files;
@@ -75,10 +76,12 @@ fn run(args: &ControlArgs) -> Result<(), Failure> {
             let entries = revoked_reports(&list);
             print(&entries, *how, |palette| show::revoked(&entries, palette))
         }
-        Action::Check { files, how } => {
+        Action::Check { directives: true, how, .. } => print(&directives::rows(), *how, |_| directives::text()),
+        Action::Check { files, racoon_strict, how, .. } => {
             let list = DenyList::open(places.deny_list())?;
             warn_of(list.problems());
-            let checked = check(files, &Arc::new(Mutex::new(list))).map_err(|text| Failure::new(Exit::NotSo, text))?;
+            let checked = check(files, *racoon_strict, &Arc::new(Mutex::new(list)))
+                .map_err(|text| Failure::new(Exit::NotSo, text))?;
             print(&checked, *how, |palette| show::checked(&checked, palette))?;
             match checked.errors {
                 0 => Ok(()),

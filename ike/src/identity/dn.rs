@@ -24,6 +24,9 @@ pub enum NameError {
     /// An RDN without any attribute, or an empty attribute type.
     #[error("name has an empty RDN or attribute type")]
     Empty,
+    /// A key ID stands in a file.
+    #[error("the file {0} has not been read")]
+    Unread(String),
     /// The octets do not fit the string type.
     #[error("attribute value is no valid {0}")]
     Text(&'static str),

@@ -51,6 +51,8 @@ pub fn to_identity(value: &ConfiguredId) -> Result<Identity, NameError> {
         ConfiguredId::Fqdn(name) => Identity::Fqdn(name.clone()),
         ConfiguredId::UserFqdn(name) => Identity::UserFqdn(name.clone()),
         ConfiguredId::KeyId(octets) => Identity::KeyId(octets.clone()),
+        // Whoever reads files puts the content in its place.
+        ConfiguredId::KeyIdFile(path) => return Err(NameError::Unread(path.clone())),
         ConfiguredId::Asn1Dn(text) => Identity::Asn1Dn(Pattern::parse(text)?.to_name()?.to_der()),
     })
 }

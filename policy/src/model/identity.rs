@@ -77,8 +77,6 @@ pub enum MyIdentifier {
     CertificateSubject,
     /// A value of its own.
     Value(ConfiguredId),
-    /// `keyid file "F"` (or bare `keyid "F"`): the content of the file is the identity.
-    KeyIdFile(String),
 }
 
 /// A value as written in a configuration; names are not yet DER.
@@ -94,6 +92,8 @@ pub enum ConfiguredId {
     UserFqdn(String),
     /// Opaque octets.
     KeyId(Vec<u8>),
+    /// `keyid file "F"` (or bare `keyid "F"`): the content of the file is the identity.
+    KeyIdFile(String),
     /// A name in the one-line form: `C=NL, O=Example, CN=*`.
     Asn1Dn(String),
 }

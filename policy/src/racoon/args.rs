@@ -1,6 +1,6 @@
 //! The terminals of racoon.conf: a statement's arguments, read one by one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::ast::{Arg, Statement};
@@ -261,6 +261,11 @@ impl<'s> Args<'s> {
                 self.bump();
                 Some((addr, arg.span))
             }
+            Err(_) if let Some(addr) = short_address(&arg.text) => {
+                diagnostics.warning(arg.span, format!("{} is taken as {addr}, as racoon does", arg.quoted()));
+                self.bump();
+                Some((addr.into(), arg.span))
+            }
             Err(why) => {
                 diagnostics.push(
                     Diagnostic::error(arg.span, format!("{} is not an IP address: {why}", arg.quoted()))
@@ -343,6 +348,39 @@ pub fn parse_address(text: &str) -> Result<IpAddr, &'static str> {
     })
 }
 
+/// `10.1` and `10.1.2`, which inet_aton(3) fills up with zeros before the last number. A lone number is none: it is
+/// rather a forgotten word.
+fn short_address(text: &str) -> Option<Ipv4Addr> {
+    let number = |text: &str| {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        text.parse::<u32>().ok().filter(|_| is_plain)
+    };
+    let numbers: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
+    let (&first, rest) = numbers.split_first()?;
+    let (value, most) = match *rest {
+        [last] => (last, 0x00ff_ffff),
+        [second, last] if second <= 255 => (second << 16 | last, if last <= 0xffff { 0x00ff_ffff } else { 0 }),
+        _ => return None,
+    };
+    (first <= 255 && value <= most).then(|| Ipv4Addr::from_bits(first << 24 | value))
+}
+
 fn is_number(arg: &Arg) -> bool {
     arg.kind == TokenKind::Word && !arg.text.is_empty() && arg.text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_addresses_are_filled_up_as_inet_aton_does() {
+        let short = |text| short_address(text).map(|addr| addr.to_string());
+        assert_eq!(short("10.1").as_deref(), Some("10.0.0.1"));
+        assert_eq!(short("192.168.258").as_deref(), Some("192.168.1.2"));
+        assert_eq!(short("127.16777215").as_deref(), Some("127.255.255.255"));
+        for none in ["10", "10.16777216", "256.1", "10.1.65536", "10.256.1", "010.1", "10..1", "10.1.2.3", "a.1", "."] {
+            assert_eq!(short(none), None, "{none}");
+        }
+    }
 }

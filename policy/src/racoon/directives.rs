@@ -4,10 +4,12 @@
 //! A row stands for a directive, or for some values of one. Either it works, or it is read and changes nothing, or it is
 //! refused; the last two with the reason. A directive without a row is unknown.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// Where a directive stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Block {
     /// Outside of any block.
     Global,
@@ -266,7 +268,7 @@ pub const DIRECTIVES: &[Directive] = &{
         works(Global, "mode_cfg", "{ ... }"),
         works(Global, "revocation", "{ ... }").ours(),
         inert(Global, "padding", "{ ... }", PADS),
-        inert(Global, "pfkey_buffer", "N", "the kernel is spoken to over XFRM netlink, not PF_KEY"),
+        inert(Global, "pfkey_buffer", "N", "there is no PF_KEY socket: the kernel's notices have a buffer of 16 MiB"),
         works(Global, "complex_bundle", "on|off"),
         inert(Global, "complex_bundle", "off", "the protocols of a policy are proposed together or not at all")
             .only(&["off"]),
@@ -509,9 +511,17 @@ pub const DIRECTIVES: &[Directive] = &{
 
 /// The row of a directive: the one for its first value if there is one, else the one for the rest.
 pub(crate) fn find(block: Block, name: &str, value: Option<&str>) -> Option<&'static Directive> {
-    let mut rows = DIRECTIVES.iter().filter(|row| row.block == block && row.name == name);
-    let of_value = value.and_then(|value| rows.clone().find(|row| row.only.contains(&value)));
-    of_value.or_else(|| rows.find(|row| row.only.is_empty()))
+    /// Files of a hundred thousand blocks ask often.
+    static ROWS: LazyLock<BTreeMap<(Block, &str), Vec<&Directive>>> = LazyLock::new(|| {
+        let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for row in DIRECTIVES {
+            rows.entry((row.block, row.name)).or_default().push(row);
+        }
+        rows
+    });
+    let rows = ROWS.get(&(block, name))?;
+    let of_value = value.and_then(|value| rows.iter().find(|row| row.only.contains(&value)));
+    of_value.or_else(|| rows.iter().find(|row| row.only.is_empty())).copied()
 }
 
 /// What may stand in a block: to be suggested for a word that is misspelt.

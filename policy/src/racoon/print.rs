@@ -291,6 +291,7 @@ fn configured_id(id: &ConfiguredId) -> String {
         ConfiguredId::Fqdn(name) => format!("fqdn \"{name}\""),
         ConfiguredId::UserFqdn(name) => format!("user_fqdn \"{name}\""),
         ConfiguredId::KeyId(octets) => format!("keyid tag \"{}\"", String::from_utf8_lossy(octets)),
+        ConfiguredId::KeyIdFile(file) => format!("keyid file \"{file}\""),
         ConfiguredId::Asn1Dn(name) => format!("asn1dn \"{name}\""),
     }
 }
@@ -300,7 +301,6 @@ fn my_identifier(identifier: &MyIdentifier) -> String {
         MyIdentifier::LocalAddress => "address".to_owned(),
         MyIdentifier::CertificateSubject => "asn1dn".to_owned(),
         MyIdentifier::Value(value) => configured_id(value),
-        MyIdentifier::KeyIdFile(file) => format!("keyid file \"{file}\""),
     }
 }
 

@@ -284,7 +284,7 @@ fn a_keyid_is_the_content_of_its_file() {
     let mut fixture = Fixture::new(2048);
     let path = fixture.folder.path().join("keyid");
     fs::write(&path, b"\x00\x01id").unwrap();
-    fixture.remote().my_identifier = MyIdentifier::KeyIdFile(path.to_string_lossy().into_owned());
+    fixture.remote().my_identifier = MyIdentifier::Value(ConfiguredId::KeyIdFile(path.to_string_lossy().into_owned()));
     assert_eq!(fixture.load().unwrap().config.remotes[0].my_identity, Some(Identity::KeyId(b"\x00\x01id".to_vec())));
     fs::remove_file(path).unwrap();
     assert_eq!(fixture.faults(), ["keyid file keyid does not exist"]);

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use super::super::args::Args;
 use super::super::token::TokenKind;
 use super::Resolver;
-use crate::diagnostic::Diagnostic;
 use crate::model::addr::IpNet;
 use crate::model::identity::{ConfiguredId, IdentityKind, MyIdentifier, PeersIdentifier};
 use crate::span::Span;
@@ -19,13 +18,6 @@ const KINDS: &[(&str, IdentityKind)] = &[
     ("subnet", IdentityKind::Subnet),
 ];
 
-/// An identity's value as written.
-enum Written {
-    Value(ConfiguredId),
-    /// `keyid "F"` and `keyid file "F"`.
-    KeyIdFile(String, Span),
-}
-
 impl Resolver<'_> {
     /// identifier := `address` [ADDR] | `fqdn` STRING | `user_fqdn` STRING | `keyid` [`tag`|`file`] STRING
     ///             | `asn1dn` [STRING] | `subnet` NET
@@ -38,10 +30,7 @@ impl Resolver<'_> {
                 _ => {}
             }
         }
-        Some(match self.identity_value(kind, args)? {
-            Written::Value(value) => MyIdentifier::Value(value),
-            Written::KeyIdFile(file, _) => MyIdentifier::KeyIdFile(file),
-        })
+        self.identity_value(kind, args).map(MyIdentifier::Value)
     }
 
     /// As [`Self::my_identifier`], but any value may be left out: then any identity of the type will do.
@@ -50,22 +39,13 @@ impl Resolver<'_> {
         if args.peek().is_none() {
             return Some(PeersIdentifier { kind, value: None });
         }
-        match self.identity_value(kind, args)? {
-            Written::Value(value) => Some(PeersIdentifier { kind, value: Some(value) }),
-            Written::KeyIdFile(_, span) => {
-                self.diagnostics.push(
-                    Diagnostic::error(span, "a peer's `keyid` from a file is not supported yet")
-                        .hint("write `keyid tag \"VALUE\"`"),
-                );
-                args.give_up();
-                None
-            }
-        }
+        let value = self.identity_value(kind, args)?;
+        Some(PeersIdentifier { kind, value: Some(value) })
     }
 
-    fn identity_value(&mut self, kind: IdentityKind, args: &mut Args<'_>) -> Option<Written> {
+    fn identity_value(&mut self, kind: IdentityKind, args: &mut Args<'_>) -> Option<ConfiguredId> {
         let what = format!("a value in quotes behind `{kind}`");
-        let value = match kind {
+        Some(match kind {
             IdentityKind::Address => ConfiguredId::Address(args.address(self.diagnostics)?.0),
             IdentityKind::Subnet => ConfiguredId::Subnet(self.network(args)?.0),
             IdentityKind::Fqdn => ConfiguredId::Fqdn(args.string(&what, self.diagnostics)?.text.clone()),
@@ -75,13 +55,13 @@ impl Resolver<'_> {
                 let is_tag = args.bump_word("tag");
                 let _ = !is_tag && args.bump_word("file");
                 let arg = args.string(&what, self.diagnostics)?;
-                if !is_tag {
-                    return Some(Written::KeyIdFile(arg.text.clone(), arg.span));
+                if is_tag {
+                    ConfiguredId::KeyId(arg.text.clone().into_bytes())
+                } else {
+                    ConfiguredId::KeyIdFile(arg.text.clone())
                 }
-                ConfiguredId::KeyId(arg.text.clone().into_bytes())
             }
-        };
-        Some(Written::Value(value))
+        })
     }
 
     /// net := ADDR [ `/` NUMBER ]. Bits beyond the prefix are cleared, with a warning. Was a prefix written?

@@ -146,9 +146,12 @@ impl Resolver<'_> {
         let name = args.name();
         let row = directives::find(block, name, args.peek().map(|value| value.text.as_str()));
         if row.is_none() {
-            let message = format!("unknown directive `{name}` {}", block.place());
-            self.diagnostics
-                .push(Diagnostic::error(args.name_span(), message).found(name).suggest(name, directives::names(block)));
+            let error = Diagnostic::error(args.name_span(), format!("unknown directive `{name}` {}", block.place()));
+            let error = match self.diagnostics.is_full() {
+                true => error,
+                false => error.found(name).suggest(name, directives::names(block)),
+            };
+            self.diagnostics.push(error);
             args.give_up();
         }
         row

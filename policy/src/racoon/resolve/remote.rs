@@ -23,6 +23,11 @@ const SINGLE: &[&str] = &["certificate_type", "ca_type", "peers_certfile", "remo
 /// Directives that add up.
 const REPEATABLE: &[&str] = &["peers_identifier", "proposal", "script"];
 
+/// Proposals and identities that all heirs together may get: chains of heirs would else take memory without bound.
+const MOST_INHERITED: usize = 1_000_000;
+/// A transform's number has one octet (RFC 2408 section 3.6).
+const MOST_PROPOSALS: usize = 255;
+
 /// Whom a block is for, as `inherit` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -46,6 +51,8 @@ struct Draft {
 pub(super) struct Drafts {
     list: Vec<Draft>,
     by_key: HashMap<Key, usize>,
+    /// What heirs have been given so far.
+    inherited: usize,
 }
 
 impl Drafts {
@@ -134,6 +141,10 @@ impl Resolver<'_> {
     /// sample has it; here it works, for every kind.)
     fn parent(&mut self, heir: &Key, args: &mut Args<'_>) -> Option<Draft> {
         let (key, span) = self.peer(args)?;
+        if key == Key::Anonymous {
+            // Its manual page and its sample have it, its parser does not.
+            self.extension(span, "`inherit anonymous`");
+        }
         let found = self.remotes.by_key.get(&key).and_then(|index| self.remotes.list.get(*index));
         let same_kind = key == Key::Anonymous || std::mem::discriminant(&key) == std::mem::discriminant(heir);
         if found.is_none() || !same_kind {
@@ -145,7 +156,15 @@ impl Resolver<'_> {
             args.give_up();
             return None;
         }
-        found.cloned()
+        let parent = found.cloned()?;
+        self.remotes.inherited += 1 + parent.remote.peers_identifiers.len() + parent.proposals.len();
+        if self.remotes.inherited > MOST_INHERITED {
+            let message = format!("more than {MOST_INHERITED} proposals and identities inherited in all");
+            self.diagnostics.push(Diagnostic::error(span, message).hint("a block without `inherit` starts anew"));
+            args.give_up();
+            return None;
+        }
+        Some(parent)
     }
 
     fn add_draft(&mut self, key: Key, draft: Draft, span: Span) {
@@ -182,6 +201,9 @@ impl Resolver<'_> {
         }
         if remote.exchange_modes.contains(&ExchangeMode::Aggressive) {
             self.check_aggressive(draft);
+        }
+        if let Some(beyond) = draft.proposals.get(MOST_PROPOSALS) {
+            self.diagnostics.error(beyond.span, format!("more than {MOST_PROPOSALS} proposals in one `remote`"));
         }
         for proposal in &draft.proposals {
             match proposal.auth {

@@ -227,6 +227,12 @@ impl Resolver<'_> {
                 self.diagnostics.error(args.name_span(), format!("this `sainfo` lacks `{name}`"));
             }
         }
+        // racoon insists on all three lists.
+        for name in ["authentication_algorithm", "compression_algorithm"] {
+            if !seen.has(name) && seen.has("encryption_algorithm") {
+                self.extension(args.name_span(), &format!("a `sainfo` without `{name}`"));
+            }
+        }
         let has = |cipher| parts.ciphers.iter().any(|sized| sized.cipher == cipher);
         if has(Cipher::Null) && parts.integrity.contains(&None) {
             self.diagnostics.error(
