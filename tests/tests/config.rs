@@ -251,6 +251,54 @@ mod hostile {
         assert!(loaded.render().contains("hostile.conf:100002:"));
     }
 
+    #[test]
+    fn a_hundred_thousand_peers_are_no_problem() {
+        let mut text = String::from(
+            "remote anonymous { exchange_mode main; proposal { encryption_algorithm aes; hash_algorithm sha256;
+             authentication_method rsasig; dh_group 14; } }\n",
+        );
+        for index in 0..100_000 {
+            let (high, middle, low) = (index >> 16, index >> 8 & 0xff, index & 0xff);
+            writeln!(text, "remote 10.{high}.{middle}.{low} inherit anonymous;").expect("a string takes everything");
+        }
+        let loaded = load(&text);
+        assert_eq!(loaded.config.as_ref().map(|config| config.remotes.len()), Some(100_001));
+        let keys: String = (0..100_000).map(|index| format!("host{index} key of {index} and no other\n")).collect();
+        let file = policy::psk::parse("psk.txt", keys.as_bytes());
+        assert!(file.table.for_name("host99999").is_some());
+    }
+
+    /// Each heir has all that its parent has and one thing more.
+    #[test]
+    fn heirs_of_heirs_are_counted() {
+        let mut text = String::from(
+            "remote \"0\" { exchange_mode main; proposal { encryption_algorithm aes; hash_algorithm sha256;
+             authentication_method rsasig; dh_group 14; } }\n",
+        );
+        for index in 1..20_000 {
+            let parent = index - 1;
+            writeln!(text, "remote \"{index}\" inherit \"{parent}\" {{ peers_identifier fqdn \"{index}\"; }}")
+                .expect("a string takes everything");
+        }
+        let shown = load(&text).render();
+        assert!(shown.contains("proposals and identities inherited in all"), "{shown:.2000}");
+    }
+
+    #[test]
+    fn nul_octets_anywhere() {
+        for text in [
+            "log\0 info;",
+            "log info;\0",
+            "path certificate \"/etc\0\";",
+            "remote anonymous { my_identifier fqdn \"a\0b\"; }",
+            "include \"a\0\";",
+        ] {
+            assert_refused(&load(text));
+        }
+        // In a comment they mean nothing.
+        assert!(load("# \0\nlog info;").config.is_some());
+    }
+
     /// Answers every pattern with what `text` makes of it.
     struct Answers<F>(F, usize);
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use ike::identity::dn;
+use ike::identity::{dn, matching};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::x509::{X509, X509Crl};
 use policy::model::daemon::DaemonConfig;
+use policy::model::identity::MyIdentifier;
+use policy::model::remote::{CrlStrictness, Remote};
 
 use super::finding::{Finding, Level};
-use crate::pki::load;
 use crate::pki::trust::parse_crls;
+use crate::pki::{binding, load};
 
 /// A certificate that ends within this many days is told of.
 const SOON: u32 = 30;
@@ -39,12 +41,20 @@ pub fn inspect(config: &DaemonConfig) -> Result<Vec<Finding>, openssl::error::Er
     if let Some(directory) = &config.certificate_dir {
         inspector.crls(Path::new(directory));
     }
+    for remote in &config.remotes {
+        inspector.identity(remote);
+        inspector.missing_crls(remote, config.certificate_dir.as_deref());
+    }
     Ok(inspector.findings)
 }
 
 impl Inspector {
+    /// Several blocks may name the same file: each thing is said once.
     fn add(&mut self, level: Level, file: &Path, message: String) {
-        self.findings.push(Finding::about(level, file.display(), message));
+        let finding = Finding::about(level, file.display(), message);
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
     }
 
     fn certificates(&mut self, file: &Path) {
@@ -63,6 +73,42 @@ impl Inspector {
             self.add(Level::Error, file, format!("the certificate of {name} is not valid before {from}"));
         } else if is_before(to, &self.soon) {
             self.add(Level::Warning, file, format!("the certificate of {name} expires on {to}"));
+        }
+    }
+
+    /// Is our certificate for whom we say we are? A peer that compares the two refuses us if not (RFC 4945 section 3.1).
+    fn identity(&mut self, remote: &Remote) {
+        let (Some(files), MyIdentifier::Value(value)) = (&remote.certificate, &remote.my_identifier) else { return };
+        let file = Path::new(&files.certificate);
+        let leaf = load::certificates(file).ok().and_then(|found| found.into_iter().next());
+        let (Some(leaf), Ok(identity)) = (leaf, matching::to_identity(value)) else { return };
+        if !binding::names(&leaf, &identity) {
+            let what = format!("`my_identifier {}` of remote {}", identity.kind(), remote.name);
+            let name = subject(&leaf);
+            let text = format!("the certificate of {name} does not name {what}: peers that compare them refuse it");
+            self.add(Level::Warning, file, text);
+        }
+    }
+
+    /// A CA without a CRL: what `crl strict` refuses, and others let pass.
+    fn missing_crls(&mut self, remote: &Remote, directory: Option<&str>) {
+        let (Some(ca_file), true) = (&remote.ca_file, remote.verify_cert) else { return };
+        for ca in load::certificates(Path::new(ca_file)).unwrap_or_default() {
+            let file =
+                directory.map(|directory| Path::new(directory).join(format!("{:08x}.r0", ca.subject_name_hash())));
+            if file.as_ref().is_some_and(|file| file.exists()) {
+                continue;
+            }
+            let place = file.map_or_else(|| "`path certificate`".to_owned(), |file| file.display().to_string());
+            let name = subject(&ca);
+            if remote.crl == CrlStrictness::Strict {
+                let text =
+                    format!("no CRL of {name} is at {place}: `crl strict` of remote {} refuses all", remote.name);
+                self.add(Level::Error, Path::new(ca_file), text);
+            } else {
+                let text = format!("no CRL of {name} is at {place}: what its owner revokes is not noticed");
+                self.add(Level::Warning, Path::new(ca_file), text);
+            }
         }
     }
 

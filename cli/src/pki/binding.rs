@@ -11,6 +11,7 @@ use openssl::x509::X509Ref;
 use policy::model::identity::Identity;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
 
 use super::leaf::reject;
 
@@ -54,6 +55,12 @@ pub(super) fn check(
         }
         Identity::Asn1Dn(_) | Identity::Fqdn(_) | Identity::UserFqdn(_) | Identity::Address(_) => Ok(()),
     }
+}
+
+/// As [`belongs`], for a certificate that nobody has parsed yet.
+pub fn names(certificate: &X509Ref, identity: &Identity) -> bool {
+    let Ok(der) = certificate.to_der() else { return false };
+    X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| belongs(certificate, &parsed, identity))
 }
 
 /// Does the certificate name this identity?

@@ -9,7 +9,7 @@ pub mod judge;
 pub mod load;
 pub mod remotes;
 
-mod binding;
+pub(crate) mod binding;
 pub(crate) mod leaf;
 pub(crate) mod trust;
 mod verdicts;

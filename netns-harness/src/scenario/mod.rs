@@ -6,6 +6,7 @@ mod algorithms;
 mod certificates;
 mod cisco;
 mod deletion;
+mod directives;
 pub mod drill;
 mod fragments;
 mod identities;
@@ -105,6 +106,7 @@ pub fn all() -> Vec<Scenario> {
     probes::add(&mut out);
     cisco::add(&mut out);
     racoonctl::add(&mut out);
+    directives::add(&mut out);
     seeds::add(&mut out);
     out
 }

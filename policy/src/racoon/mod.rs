@@ -45,5 +45,7 @@ pub fn load(file_name: &str, text: &[u8], loader: &mut dyn Loader) -> Loaded {
     let statements = include::expand(file, loader, &mut sources, &mut diagnostics);
     let resolved = resolve::resolve(file, &statements, &mut diagnostics);
     let config = (diagnostics.errors() == 0).then_some(resolved.config);
-    Loaded { config, diagnostics: diagnostics.into_sorted(), extensions: resolved.extensions, sources }
+    let mut extensions = resolved.extensions;
+    extensions.sort_by_key(|one| (one.span.file, one.span.start));
+    Loaded { config, diagnostics: diagnostics.into_sorted(), extensions, sources }
 }
