@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+
 use crate::os;
 
 /// A date and time of day.
@@ -46,4 +48,10 @@ mod tests {
         assert_eq!((one.hour, one.minute), (two.hour, two.minute));
         assert_eq!(one.to_string().len(), "2001-09-09 01:46:40".len());
     }
+}
+
+/// Unix seconds of a time in a certificate or CRL; before 1970 is 0.
+pub fn unix(time: &Asn1TimeRef) -> u64 {
+    let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
+    since.map_or(0, |since| u64::try_from(i64::from(since.days) * 86_400 + i64::from(since.secs)).unwrap_or(0))
 }

@@ -180,8 +180,50 @@ pub struct StatusReport {
     pub policies: usize,
     /// Entries of the deny list.
     pub revoked: usize,
+    /// CRLs in use.
+    pub crls: Vec<CrlReport>,
+    /// Where revocations come from.
+    pub sources: Vec<SourceReport>,
+    /// What should be seen to, a line each.
+    pub warnings: Vec<String>,
     /// Counters.
     pub counters: Counters,
+}
+
+/// A CRL in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrlReport {
+    /// Its issuer, one line.
+    pub issuer: String,
+    /// SHA-256 of the issuer's public key, hexadecimal.
+    pub issuer_key: String,
+    /// File or URL.
+    pub source: String,
+    /// Unix seconds.
+    pub this_update: u64,
+    /// Unix seconds; null if it names none.
+    pub next_update: Option<u64>,
+    /// Its number, decimal; null if it has none.
+    pub number: Option<String>,
+    /// Certificates it lists.
+    pub entries: usize,
+}
+
+/// A source of revocations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// `CRL`, `subscription` or `webhook`.
+    pub kind: String,
+    /// File, URL or address.
+    pub name: String,
+    /// Unix seconds when it last was as it should be; null if it never was.
+    pub good_at: Option<u64>,
+    /// Notices it has brought.
+    pub notices: u64,
+    /// Unix seconds since when it is not.
+    pub failing_since: Option<u64>,
+    /// Why.
+    pub problem: Option<String>,
 }
 
 /// Counted since the start.
@@ -266,6 +308,8 @@ pub struct RevokedReport {
     pub since: u64,
     /// Who asked for it, one word.
     pub source: String,
+    /// SAs that were deleted for it; null where the audit does not go back that far.
+    pub sas_deleted: Option<usize>,
 }
 
 impl From<&DenyEntry> for RevokedReport {
@@ -279,6 +323,7 @@ impl From<&DenyEntry> for RevokedReport {
             issuer: (!entry.issuer_name.is_empty()).then(|| entry.issuer_name.clone()),
             since: entry.time,
             source: entry.source.clone(),
+            sas_deleted: None,
         }
     }
 }

@@ -1,20 +1,26 @@
 //! Commands from the control socket, carried out on the driver.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ike::event::Input;
 use ike::event::command::Command;
-use ike::event::question::CertificateId;
-use ike::event::sa::SaDirection;
+use ike::event::question::{CertificateId, PeerCertificate};
+use ike::event::sa::{Owner, SaDirection};
+use ike::report::Level;
 use openssl::x509::X509;
 use policy::model::remote::RemoteSelector;
+use policy::model::revocation::ExpiredCertificate;
 use tokio::sync::oneshot;
 
 use super::clock;
 use super::driver::Driver;
 use super::files;
+use super::intake::expiry::Expiries;
+use super::intake::{self, Arrival, Common, Notified, health};
 use super::kernel::Kernel;
 use super::peers::{self, UpState};
 use super::racoon;
@@ -24,10 +30,12 @@ use crate::control::{CertificateRef, Request, Response};
 use crate::exit_code::Exit;
 use crate::logging;
 use crate::racoonctl::request::{Flow, RacoonRequest};
-use crate::report::{Counters, StatusReport, identity_text};
+use crate::report::{Counters, RevocationReport, StatusReport, identity_text};
+use crate::revocation::crl::Listed;
+use crate::revocation::crl::store::InUse;
 use crate::revocation::deny_list::{DeniedIssuer, DenyList, SharedDenyList};
 use crate::revocation::issuer::Issuer;
-use crate::revocation::revoke::{self, CutError, CutSa, Cutter, Order, RevokeError, Revoked};
+use crate::revocation::revoke::{self, By, CutError, CutSa, Cutter, Order, RevokeError, Revoked};
 use crate::revocation::serial;
 
 use super::control::Call;
@@ -42,6 +50,10 @@ pub struct Commands {
     started: Duration,
     loaded_at: u64,
     waiting: Vec<Waiting>,
+    intake: Common,
+    /// What CRLs hold for the time being.
+    held: BTreeSet<CertificateId>,
+    expiries: Expiries,
 }
 
 /// An `up` that is under way.
@@ -66,9 +78,27 @@ pub enum After {
 
 impl Commands {
     /// For a daemon that starts now.
-    pub fn new(config: PathBuf, ports: Ports, deny_list: SharedDenyList, bypass: Bypass) -> Self {
+    pub fn new(
+        config: PathBuf,
+        ports: Ports,
+        deny_list: SharedDenyList,
+        bypass: Bypass,
+        intake: Common,
+        expiries: Expiries,
+    ) -> Self {
         let now = clock::now();
-        Self { config, ports, deny_list, bypass, started: now.monotonic, loaded_at: now.wall, waiting: Vec::new() }
+        Self {
+            config,
+            ports,
+            deny_list,
+            bypass,
+            started: now.monotonic,
+            loaded_at: now.wall,
+            waiting: Vec::new(),
+            intake,
+            held: BTreeSet::new(),
+            expiries,
+        }
     }
 
     /// Carries out a command and answers it, now or when its outcome is known.
@@ -128,6 +158,9 @@ impl Commands {
             sas: driver.kernel.registry().len(),
             policies: driver.kernel.mirror().len_ipsec(),
             revoked: with_list(&self.deny_list, |list| list.len()),
+            warnings: health::warnings(&self.intake, now.wall),
+            crls: health::crls(&self.intake.crls),
+            sources: self.intake.health.reports(),
             counters: Counters {
                 datagrams_in: driver.traffic.received,
                 datagrams_out: driver.traffic.sent,
@@ -193,8 +226,14 @@ impl Commands {
     }
 
     /// When [`Commands::settle`] has something to do even if nothing happens.
-    pub fn wake_at(&self) -> Option<Duration> {
-        self.waiting.iter().map(|waiting| waiting.until).min()
+    pub fn wake_at(&self, driver: &Driver) -> Option<Duration> {
+        let now = clock::now();
+        let ends = self.expiries.next().filter(|_| cuts_ended(driver)).map(|end| {
+            // The second after: a certificate is good to the last one it names.
+            let left = Duration::from_secs(end.saturating_add(1).saturating_sub(now.wall));
+            now.monotonic.saturating_add(left.min(Duration::from_secs(3600)))
+        });
+        self.waiting.iter().map(|waiting| waiting.until).chain(ends).min()
     }
 
     /// Reads the configuration again: all of it, or nothing changes.
@@ -206,8 +245,9 @@ impl Commands {
         match files::load(&self.config, self.ports, &self.deny_list) {
             Ok(loaded) => {
                 loaded.warnings.iter().for_each(logging::warning);
+                intake::use_crls(&loaded, &self.intake);
                 self.loaded_at = clock::now().wall;
-                driver.configure(std::sync::Arc::new(loaded));
+                driver.configure(Arc::new(loaded));
                 Ok(format!("read {}", self.config.display()))
             }
             Err(error) => {
@@ -221,16 +261,40 @@ impl Commands {
 
     fn revoke(&mut self, which: &CertificateRef, driver: &mut Driver) -> Result<Response, Response> {
         let order = order(which)?;
-        let known = std::sync::Arc::clone(&driver.loaded);
+        let outcome = match &which.source {
+            // A person can be asked which issuer is meant.
+            None => self.cut(&order, driver),
+            Some(_) => self.cut_for_machine(&order, driver),
+        };
+        if which.source.is_some() {
+            self.intake.fetch_soon();
+        }
+        match outcome {
+            Ok(report) => Ok(Response::done(&report)),
+            Err(error @ (RevokeError::Ambiguous { .. } | RevokeError::UnknownIssuer(_))) => {
+                Err(Response::failed(Exit::Usage, error.to_string()))
+            }
+            Err(error) => Err(Response::failed(Exit::NotSo, error.to_string())),
+        }
+    }
+
+    /// The one way that every revocation goes, whoever asks: durable, cut in the kernel, the core and through it the peer
+    /// told, one line said.
+    fn cut(&mut self, order: &Order, driver: &mut Driver) -> Result<RevocationReport, RevokeError> {
+        let known = Arc::clone(&driver.loaded);
         let outcome = with_list(&self.deny_list, |list| {
-            revoke::revoke(&order, &known.issuers, list, &mut driver.kernel, clock::now().wall)
+            revoke::revoke(order, &known.issuers, list, &mut driver.kernel, clock::now().wall)
         });
         let Revoked { certificates, issuer, mut report } = match outcome {
             Ok(revoked) => revoked,
-            Err(error @ (RevokeError::Ambiguous { .. } | RevokeError::UnknownIssuer(_))) => {
-                return Err(Response::failed(Exit::Usage, error.to_string()));
+            Err(error) => {
+                let serial = serial::to_decimal(&order.serial);
+                logging::error(format_args!(
+                    "serial {serial} was NOT revoked (asked for by {}): {error}",
+                    order.source
+                ));
+                return Err(error);
             }
-            Err(error) => return Err(Response::failed(Exit::NotSo, error.to_string())),
         };
         report.daemon = true;
         let all = match issuer {
@@ -241,21 +305,164 @@ impl Commands {
             driver.handle(Input::Command(Command::Revoke { certificate }));
         }
         let line = format!("{} (asked for by {})", report.summary(), order.source);
-        logging::log(ike::report::Level::Notify, None, line);
-        Ok(Response::done(&report))
+        // The same notice may come a thousand times.
+        let level = if report.already_revoked && report.sas_deleted == 0 { Level::Info } else { Level::Notify };
+        logging::log(level, None, line);
+        Ok(report)
+    }
+
+    /// Nobody reads the question which issuer was meant: each that could be.
+    fn cut_for_machine(&mut self, order: &Order, driver: &mut Driver) -> Result<RevocationReport, RevokeError> {
+        let issuers = match self.cut(order, driver) {
+            Err(RevokeError::Ambiguous { issuers, .. }) => issuers,
+            outcome => return outcome,
+        };
+        logging::warning(
+            "revocation: every issuer that the serial could be of is meant (name the notifier's certificate)",
+        );
+        let mut sum: Option<RevocationReport> = None;
+        for issuer in issuers {
+            let report = self.cut(&Order { issuer: Some(issuer), ..order.clone() }, driver)?;
+            match &mut sum {
+                None => sum = Some(report),
+                Some(sum) => {
+                    sum.issuer = format!("{} and {}", sum.issuer, report.issuer);
+                    sum.sas_deleted += report.sas_deleted;
+                    sum.sas.extend(report.sas);
+                    sum.elapsed_ms += report.elapsed_ms;
+                    sum.already_revoked &= report.already_revoked;
+                }
+            }
+        }
+        sum.ok_or(RevokeError::UnknownIssuer(Vec::new()))
+    }
+
+    /// What a way in has brought.
+    pub fn arrived(&mut self, arrival: Arrival, driver: &mut Driver) {
+        match arrival {
+            Arrival::Notice(notified) => {
+                let Notified { revocation, issuer, source, reply } = *notified;
+                let order = Order { serial: revocation.serial, issuer, certificate: None, source, by: By::Word };
+                let outcome = self.cut_for_machine(&order, driver).map_err(|error| error.to_string());
+                // A client that did not wait for the answer has none.
+                let _gone = reply.send(outcome);
+            }
+            Arrival::Crl(list) => self.compare(list, driver),
+            Arrival::Listed(found) => {
+                for (id, listed, list) in found {
+                    self.cut_listed(id, listed, &list, driver);
+                }
+            }
+        }
+    }
+
+    /// Another CRL is in use: which of the certificates that live SAs rest on does it list? Asked on another thread, since
+    /// there may be a hundred thousand.
+    fn compare(&mut self, list: Arc<InUse>, driver: &mut Driver) {
+        self.release(&list, driver);
+        let issued: Vec<CertificateId> =
+            in_use(driver).into_iter().filter(|id| id.issuer_key == list.issuer_key).collect();
+        let arrivals = self.intake.arrivals.clone();
+        tokio::spawn(async move {
+            let found = tokio::task::spawn_blocking(move || {
+                let listed = |id: CertificateId| match list.crl.lists(&id.serial) {
+                    Listed::No => None,
+                    listed => Some((id, listed, Arc::clone(&list))),
+                };
+                issued.into_iter().filter_map(listed).collect::<Vec<_>>()
+            });
+            if let Ok(found) = found.await
+                && !found.is_empty()
+            {
+                // The loop has ended, and with it every SA.
+                let _gone = arrivals.send(Arrival::Listed(found)).await;
+            }
+        });
+    }
+
+    fn cut_listed(&mut self, id: CertificateId, listed: Listed, list: &InUse, driver: &mut Driver) {
+        let by = match listed {
+            Listed::Held => {
+                self.held.insert(id.clone());
+                By::Passing
+            }
+            _ => By::Crl,
+        };
+        let issuer = Issuer { key: id.issuer_key, name: list.crl.issuer_name.clone() };
+        let order = Order { serial: id.serial, issuer: Some(issuer), certificate: None, source: "crl".to_owned(), by };
+        // What failed has been said.
+        let _said = self.cut(&order, driver);
+    }
+
+    /// Certificates that a CRL held and its successor no longer lists may come back.
+    fn release(&mut self, list: &InUse, driver: &mut Driver) {
+        let free = |id: &CertificateId| id.issuer_key == list.issuer_key && list.crl.lists(&id.serial) == Listed::No;
+        let freed: Vec<CertificateId> = self.held.iter().filter(|id| free(id)).cloned().collect();
+        for id in freed {
+            self.held.remove(&id);
+            if with_list(&self.deny_list, |deny_list| deny_list.contains(&id)) {
+                continue;
+            }
+            let serial = serial::to_decimal(&id.serial);
+            logging::info(format_args!("the CRL no longer holds serial {serial} of {}", list.crl.issuer_name));
+            driver.handle(Input::Command(take_back(id)));
+        }
+    }
+
+    /// A peer's certificate was found good.
+    pub fn note_expiry(&mut self, certificate: &PeerCertificate) {
+        if let Some(id) = certificate.chain.first() {
+            self.expiries.note(id, certificate.not_after);
+        }
+    }
+
+    /// Cuts what rests on certificates that have ended, if the configuration says so.
+    pub fn cut_ended(&mut self, driver: &mut Driver) {
+        let wall = clock::now().wall;
+        if !cuts_ended(driver) || self.expiries.next().is_none_or(|end| end >= wall) {
+            return;
+        }
+        let live: BTreeSet<CertificateId> = in_use(driver).into_iter().collect();
+        for id in self.expiries.take_ended(wall).into_iter().filter(|id| live.contains(id)) {
+            let name = driver.kernel.registry().issuer_name(&id).unwrap_or_default();
+            let issuer = Some(Issuer { key: id.issuer_key, name });
+            let (source, by) = ("expired".to_owned(), By::Passing);
+            let _said = self.cut(&Order { serial: id.serial, issuer, certificate: None, source, by }, driver);
+        }
     }
 
     fn unrevoke(&self, which: &CertificateRef, driver: &mut Driver) -> Result<Response, Response> {
         let order = order(which)?;
         let key = order.issuer.as_ref().map(|issuer| issuer.key);
-        match with_list(&self.deny_list, |list| revoke::unrevoke(&order.serial, key, list)) {
+        let wall = clock::now().wall;
+        match with_list(&self.deny_list, |list| revoke::unrevoke(&order.serial, key, list, &order.source, wall)) {
             Ok(removed) => {
+                let serial = serial::to_decimal(&order.serial);
+                let line =
+                    format!("unrevoked serial {serial} (asked for by {}): {removed} entries removed", order.source);
+                logging::log(Level::Notify, None, line);
                 driver.handle(Input::Command(Command::Unrevoke { serial: order.serial, issuer_key: key }));
                 Ok(Response::done(&removed))
             }
             Err(error) => Err(Response::failed(Exit::NotSo, error.to_string())),
         }
     }
+}
+
+fn take_back(id: CertificateId) -> Command {
+    Command::Unrevoke { serial: id.serial, issuer_key: Some(id.issuer_key) }
+}
+
+fn cuts_ended(driver: &Driver) -> bool {
+    driver.loaded.daemon.revocation.expired_certificate == ExpiredCertificate::Cut
+}
+
+/// Every certificate that an SA rests on, in the kernel or with a peer.
+fn in_use(driver: &Driver) -> Vec<CertificateId> {
+    let statuses = driver.endpoint.peers(clock::now());
+    let of_peers = statuses.iter().flat_map(peers::certificates).cloned();
+    let all: BTreeSet<CertificateId> = driver.kernel.registry().certificates().cloned().chain(of_peers).collect();
+    all.into_iter().collect()
 }
 
 /// A panic while the list was held leaves it as the file has it: it is used on.
@@ -326,7 +533,7 @@ fn order(which: &CertificateRef) -> Result<Order, Response> {
     };
     let serial = serial::parse(&which.serial).map_err(|error| usage(error.to_string()))?;
     let source = which.source.as_deref().map_or_else(|| "xfrmctl".to_owned(), one_word);
-    Ok(Order { serial, issuer, certificate, source })
+    Ok(Order { serial, issuer, certificate, source, by: By::Word })
 }
 
 /// What the deny list takes as a source.
@@ -353,7 +560,7 @@ impl Cutter for Kernel {
     }
 
     fn cut(&mut self, certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError> {
-        let lowered = |(name, direction, owner): (_, SaDirection, std::sync::Arc<ike::event::sa::Owner>)| CutSa {
+        let lowered = |(name, direction, owner): (_, SaDirection, Arc<Owner>)| CutSa {
             name,
             direction,
             peer: identity_text(&owner.identity),

@@ -11,6 +11,7 @@ pub mod files;
 pub mod generated;
 pub mod held;
 pub mod hooks;
+pub mod intake;
 pub mod kernel;
 pub mod listen;
 pub mod lower;

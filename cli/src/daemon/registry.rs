@@ -128,6 +128,11 @@ impl Registry {
             .collect()
     }
 
+    /// Every certificate with children.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateId> {
+        self.by_certificate.keys()
+    }
+
     /// The certificates of this serial with children.
     pub fn certificates_with_serial(&self, serial: &[u8]) -> Vec<CertificateId> {
         let certificate = |key: &[u8; 32]| CertificateId { issuer_key: *key, serial: serial.to_vec() };

@@ -18,13 +18,16 @@ use xfrm::model::notice::Notice;
 use xfrm::socket_policy;
 
 use super::addresses::AddressWatch;
-use super::clock::Alarm;
+use super::clock::{self, Alarm};
 use super::commands::{After, Commands};
 use super::control::{Call, ControlSocket};
 use super::driver::Driver;
 use super::feed::{self, Feed};
 use super::files::Loaded;
 use super::held::{HeldPackets, LARVAL_DROP};
+use super::intake::expiry::Expiries;
+use super::intake::files::Scanner;
+use super::intake::{self, Arrival, Intake, lists};
 use super::kernel::{Kernel, KernelError};
 use super::listen::{Family, ListenPlan, Listener};
 use super::pidfile::PidFile;
@@ -35,6 +38,8 @@ use crate::args::{DEFAULT_RUN_DIR, DaemonArgs, RACOON_SOCKET};
 use crate::logging;
 use crate::os::Readiness;
 use crate::provider::OpensslProvider;
+use crate::revocation::crl::shelf::Shelf;
+use crate::revocation::crl::store::CrlStore;
 use crate::revocation::deny_list::SharedDenyList;
 use crate::revocation::journal::JournalError;
 use crate::revocation::journal::writer::JournalWriter;
@@ -105,6 +110,8 @@ struct Daemon {
     datagrams: mpsc::Receiver<Datagram>,
     answers: mpsc::UnboundedReceiver<Input>,
     calls: mpsc::Receiver<Call>,
+    intake: Intake,
+    arrivals: mpsc::Receiver<Arrival>,
     control: Vec<tokio::task::JoinHandle<()>>,
     revokers: Revokers,
     _pid_file: PidFile,
@@ -118,8 +125,17 @@ impl Daemon {
         // Notices before the dump: what changes in between is heard.
         let events = Events::open()?;
         create_run_dir(&args.places.run_dir()).map_err(system("run-time directory"))?;
+        let shelf = Shelf::new(&args.places.state_dir());
+        let crls = Arc::new(CrlStore::open(Some(shelf), clock::now().wall));
+        crls.problems().iter().for_each(logging::warning);
+        let (mut intake, arrivals_of_revocations) = Intake::new(Arc::clone(&crls));
+        intake::use_crls(&loaded, &intake.common);
+        let mut scanner = Scanner::new(&loaded);
+        for entry in scanner.scan(&intake.common) {
+            lists::keep(entry, &intake.common).await;
+        }
         let mut kernel = Kernel::open(open_journal(&args.places.journal())?)?;
-        let adopted = adopt(&mut kernel, &deny_list)?;
+        let adopted = adopt(&mut kernel, &deny_list, &crls)?;
 
         let (arrivals, datagrams) = mpsc::channel(DATAGRAM_QUEUE);
         let mut sockets = Sockets::new(arrivals, bypass, take_esp);
@@ -140,8 +156,13 @@ impl Daemon {
         let endpoint = Endpoint::new(Arc::new(OpensslProvider::new()), Arc::clone(&loaded.files.config));
         let mut driver = Driver::new(endpoint, kernel, sockets, Arc::new(loaded), workers, feed);
         adopted.into_iter().for_each(|input| driver.handle(input));
+        intake.follow(&driver.loaded, scanner);
+        let expiries = Expiries::open(args.places.run_dir().join("expiries"), clock::now().wall);
+        let places = (args.config.clone(), args.ports());
         Ok(Self {
-            commands: Commands::new(args.config.clone(), args.ports(), deny_list, bypass),
+            commands: Commands::new(places.0, places.1, deny_list, bypass, intake.common.clone(), expiries),
+            intake,
+            arrivals: arrivals_of_revocations,
             args,
             driver,
             listener,
@@ -161,11 +182,17 @@ impl Daemon {
 
     async fn serve(&mut self) -> Result<(), RunError> {
         loop {
-            let wake_at = [self.driver.wake_at(), self.commands.wake_at()].into_iter().flatten().min();
+            let wake_at = [self.driver.wake_at(), self.commands.wake_at(&self.driver)].into_iter().flatten().min();
             self.alarm.set(wake_at).map_err(system("timer"))?;
             tokio::select! {
                 Some(datagram) = self.datagrams.recv() => self.driver.datagram(datagram),
-                Some(input) = self.answers.recv() => self.driver.handle(input),
+                Some(input) = self.answers.recv() => {
+                    if let Input::Judged { result: Ok(certificate), .. } = &input {
+                        self.commands.note_expiry(certificate);
+                    }
+                    self.driver.handle(input);
+                }
+                Some(arrival) = self.arrivals.recv() => self.commands.arrived(arrival, &mut self.driver),
                 rung = self.alarm.ring() => {
                     rung.map_err(system("timer"))?;
                     self.driver.handle(Input::Wake);
@@ -192,6 +219,7 @@ impl Daemon {
                     }
                 }
             }
+            self.commands.cut_ended(&mut self.driver);
             self.commands.settle(&self.driver);
         }
     }
@@ -220,6 +248,7 @@ impl Daemon {
     async fn reconfigured(&mut self) {
         logging::set_level(self.driver.loaded.daemon.log, self.args.debug);
         self.revokers.set(&self.driver.loaded.daemon.revocation.allowed_users, &self.args.places.control_socket());
+        self.intake.follow(&self.driver.loaded, Scanner::new(&self.driver.loaded));
         self.follow_addresses().await;
     }
 
@@ -290,9 +319,9 @@ fn open_journal(path: &Path) -> Result<JournalWriter, RunError> {
 }
 
 /// Children of an earlier life, those that were denied meanwhile cut at once.
-fn adopt(kernel: &mut Kernel, deny_list: &SharedDenyList) -> Result<Vec<Input>, RunError> {
+fn adopt(kernel: &mut Kernel, deny_list: &SharedDenyList, crls: &CrlStore) -> Result<Vec<Input>, RunError> {
     let list = deny_list.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let denied = |certificate: &CertificateId| list.contains(certificate);
+    let denied = |certificate: &CertificateId| list.contains(certificate) || crls.lists(certificate).is_some();
     Ok(kernel.adopt(&denied)?)
 }
 

@@ -3,12 +3,12 @@
 //! Order, cheapest refusals first: limits, parsing, the deny list, the identity; then the path with its CRLs (OpenSSL),
 //! and what IKE wants beyond it. Each refusal has words of its own, racoon's where it had any.
 
+use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use ike::event::question::{CertificateId, JudgeRequest, PeerCertificate, Rejection, RejectionKind};
 use ike::identity::der::Reader;
-use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkcs7::Pkcs7;
 use openssl::x509::{X509, X509Ref};
 use policy::model::identity::Identity;
@@ -21,6 +21,9 @@ use super::leaf::{self, Source, reject};
 use super::trust::{Anchor, Consulted, TrustFiles};
 use super::verdicts::{Validity, Verdicts};
 use super::verify::{self, Outcome};
+use crate::civil::unix;
+use crate::revocation::crl::Crl;
+use crate::revocation::crl::store::{CrlStore, InUse};
 use crate::revocation::deny_list::{DeniedIssuer, DenyEntry, SharedDenyList};
 use crate::revocation::{issuer, serial};
 
@@ -36,6 +39,23 @@ pub struct Judge {
     trust: TrustFiles,
     deny_list: SharedDenyList,
     verdicts: Verdicts,
+    /// CRLs in use, of a daemon.
+    crls: OnceLock<Crls>,
+}
+
+/// CRLs in use, and whom to tell when a chain has shown the issuer of another one.
+#[derive(Clone)]
+pub struct Crls {
+    /// The CRLs.
+    pub store: Arc<CrlStore>,
+    /// Is told of each that is in use from now on.
+    pub accepted: Arc<dyn Fn(Arc<InUse>) + Send + Sync>,
+}
+
+impl fmt::Debug for Crls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crls").field("store", &self.store).finish_non_exhaustive()
+    }
 }
 
 /// What a peer showed, taken apart.
@@ -55,12 +75,21 @@ struct Notes {
 
 impl Judge {
     pub(super) fn new(trust: TrustFiles, deny_list: SharedDenyList) -> Self {
-        Self { trust, deny_list, verdicts: Verdicts::default() }
+        Self { trust, deny_list, verdicts: Verdicts::default(), crls: OnceLock::new() }
     }
 
     /// A judge for certificates below `certificate_dir` (`path certificate`): what `remotes::load` builds.
     pub fn of_directory(certificate_dir: Option<&Path>, deny_list: SharedDenyList) -> Self {
         Self::new(TrustFiles::new(certificate_dir.map(Path::to_owned)), deny_list)
+    }
+
+    /// Goes by these CRLs too, from now on; the first that are given stay.
+    pub fn use_crls(&self, crls: Crls) {
+        let _given_before = self.crls.set(crls);
+    }
+
+    fn store(&self) -> Option<&CrlStore> {
+        self.crls.get().map(|crls| crls.store.as_ref())
     }
 
     /// Judges a peer's certificate.
@@ -70,7 +99,8 @@ impl Judge {
     pub fn judge(&self, request: &JudgeRequest) -> Result<Arc<PeerCertificate>, Rejection> {
         check_limits(request)?;
         let mut notes = Notes::default();
-        let generation = self.refresh_deny_list(&mut notes);
+        // Both only grow.
+        let generation = self.refresh_deny_list(&mut notes).wrapping_add(self.store().map_or(0, CrlStore::generation));
         let question = Verdicts::question(request);
         if let Some(known) = self.verdicts.find(&question, generation, request.wall) {
             return Ok(known);
@@ -153,11 +183,16 @@ impl Judge {
     /// The deny list before anything expensive: a signature is checked only if the serial is on the list at all.
     fn refuse_denied_leaf(&self, presented: &Presented, anchors: &[Anchor]) -> Result<(), Rejection> {
         let number = issuer::serial_of(&presented.leaf);
-        if !self.deny_list.lock().unwrap_or_else(PoisonError::into_inner).has_serial(&number) {
+        let is_denied = self.deny_list.lock().unwrap_or_else(PoisonError::into_inner).has_serial(&number);
+        if !is_denied && !self.store().is_some_and(|store| store.has_serial(&number)) {
             return Ok(());
         }
         match find_issuer(presented, anchors) {
-            Some(issuer_key) => self.refuse_denied(&[CertificateId { issuer_key, serial: number }], &presented.leaf),
+            Some(issuer_key) => {
+                let id = CertificateId { issuer_key, serial: number };
+                self.refuse_denied(std::slice::from_ref(&id), &presented.leaf)?;
+                self.refuse_listed(&[id], &presented.leaf)
+            }
             // An unknown issuer: by serial alone, or by the name the entry was made for.
             None => {
                 let list = self.deny_list.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,6 +220,31 @@ impl Judge {
         Ok(())
     }
 
+    /// What a CRL in use lists is refused, however old that CRL is.
+    fn refuse_listed(&self, ids: &[CertificateId], leaf: &X509Ref) -> Result<(), Rejection> {
+        let Some(store) = self.store() else { return Ok(()) };
+        for (depth, id) in ids.iter().enumerate() {
+            if let Some((_, list)) = store.lists(id) {
+                let subject = if depth == 0 { issuer::subject_line(leaf) } else { String::new() };
+                let number = serial::to_decimal(&id.serial);
+                let (issuer, origin) = (&list.crl.issuer_name, &list.origin);
+                let reason = format!(
+                    "certificate revoked(23) at depth:{depth} SubjectName:{subject}: serial {number} is in the CRL of {issuer} ({origin})"
+                );
+                return Err(reject(RejectionKind::RevokedByCrl, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The CAs of a verified chain may be what a CRL waited for.
+    fn meet(&self, chain: &[X509], wall: u64) {
+        let Some(crls) = self.crls.get() else { return };
+        for entry in crls.store.trust(chain.iter().skip(1), wall) {
+            (crls.accepted)(entry);
+        }
+    }
+
     fn verified_chain(
         &self,
         request: &JudgeRequest,
@@ -198,7 +258,12 @@ impl Judge {
         binding::check(leaf, &parsed, &request.identity, addresses, &mut notes.warnings)?;
 
         let hashes = issuer_hashes(presented, anchors);
-        let crls = self.trust.crls(&hashes, &mut notes.consulted, &mut notes.warnings);
+        let mut crls = self.trust.crls(&hashes, &mut notes.consulted, &mut notes.warnings);
+        let is_wanted = |crl: &Crl| {
+            let named = anchors.iter().map(|anchor| &anchor.certificate).chain(&presented.others);
+            named.into_iter().any(|ca| crl.is_named_for(ca))
+        };
+        crls.extend(self.store().map(|store| store.for_verifier(is_wanted)).unwrap_or_default());
         let trusted = anchors.iter().map(|anchor| anchor.certificate.clone());
         let tolerate = tolerated(presented.source, remote.crl);
         let Outcome { tolerated, fatal, chain } =
@@ -211,6 +276,8 @@ impl Judge {
 
         let ids = ids_of(&chain)?;
         self.refuse_denied(&ids, leaf)?;
+        self.meet(&chain, request.wall);
+        self.refuse_listed(&ids, leaf)?;
         leaf::check_strength(&chain, presented.source, &mut notes.warnings)?;
         // A leaf that is itself a trust anchor was vouched for as a pinned one is.
         let vouched = anchors.iter().any(|anchor| anchor.certificate == *leaf);
@@ -406,10 +473,4 @@ mod code {
 
     /// What racoon only warned about for a `peers_certfile`.
     pub(super) const PINNED: [i32; 6] = [NO_CRL, EXPIRED, SELF_SIGNED_LEAF, PATH_LENGTH, PURPOSE, INVALID_CA];
-}
-
-/// Unix seconds of a certificate's time; before 1970 is 0.
-fn unix(time: &Asn1TimeRef) -> u64 {
-    let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
-    since.map_or(0, |since| u64::try_from(i64::from(since.days) * 86_400 + i64::from(since.secs)).unwrap_or(0))
 }

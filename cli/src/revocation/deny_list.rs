@@ -174,6 +174,11 @@ impl DenyList {
         Ok(true)
     }
 
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Is this certificate denied, by its issuer's key or by its serial alone?
     pub fn contains(&self, id: &CertificateId) -> bool {
         self.find(id).is_some()
@@ -348,7 +353,8 @@ fn parse_line(line: &[u8]) -> Result<Option<DenyEntry>, String> {
     }))
 }
 
-fn parse_key(hex: &str) -> Option<[u8; 32]> {
+/// 64 hexadecimal digits.
+pub fn parse_key(hex: &str) -> Option<[u8; 32]> {
     let mut key = [0u8; 32];
     if hex.len() != 64 || !hex.is_ascii() {
         return None;

@@ -3,6 +3,8 @@
 //!
 //! Nothing here needs a running daemon: `xfrmctl` uses these modules as they are when `xfrmd` is dead.
 
+pub mod audit;
+pub mod crl;
 pub mod deny_list;
 pub mod issuer;
 pub mod journal;

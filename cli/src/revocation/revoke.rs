@@ -10,6 +10,7 @@ use ike::event::sa::{SaDirection, SaName};
 use openssl::x509::X509;
 use thiserror::Error;
 
+use super::audit::{AuditEntry, AuditLog};
 use super::deny_list::{Added, DeniedIssuer, DenyEntry, DenyList, DenyListError};
 use super::issuer::{Issuer, signed_by};
 use super::serial;
@@ -26,6 +27,20 @@ pub struct Order {
     pub certificate: Option<X509>,
     /// Who asks, one word, for the deny list.
     pub source: String,
+    /// On whose word.
+    pub by: By,
+}
+
+/// What an order rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Somebody's word (an operator, keylime): it holds until somebody takes it back.
+    Word,
+    /// A CRL that lists the certificate for good: as good as a word, so that no other CRL makes it undone.
+    Crl,
+    /// A CRL that holds it (`certificateHold`), or the end of its validity: what says so goes on saying it, and the deny
+    /// list need not.
+    Passing,
 }
 
 /// An issuer that is known, with its certificate where there is one.
@@ -132,7 +147,10 @@ pub fn revoke(
         issuer_name: issuer.as_ref().map(|issuer| issuer.name.clone()).unwrap_or_default(),
     };
     let denied = entry.issuer;
-    let added = deny_list.add(entry)?;
+    let added = match order.by {
+        By::Word | By::Crl => deny_list.add(entry)?,
+        By::Passing => Added::New,
+    };
     let begin = Instant::now();
     let keys: Vec<[u8; 32]> = match &issuer {
         Some(issuer) => vec![issuer.key],
@@ -140,9 +158,15 @@ pub fn revoke(
     };
     let certificates: Vec<CertificateId> =
         keys.into_iter().map(|issuer_key| CertificateId { issuer_key, serial: order.serial.clone() }).collect();
-    let cut = cutter.cut(&certificates).map_err(RevokeError::Cut)?;
+    let outcome = cutter.cut(&certificates);
     let elapsed_ms = begin.elapsed().as_secs_f64() * 1000.0;
-    let report = report(order, issuer.as_ref(), added, &cut, elapsed_ms);
+    let cut = outcome.as_deref().unwrap_or_default();
+    let report = report(order, issuer.as_ref(), added, cut, elapsed_ms);
+    // The same notice may come a thousand times: what changed nothing is not written down.
+    if added == Added::New || !cut.is_empty() {
+        AuditLog::beside(deny_list.path()).append(&AuditEntry::revoked(&report, &order.source, wall));
+    }
+    outcome.map_err(RevokeError::Cut)?;
     Ok(Revoked { certificates, issuer: denied, report })
 }
 
@@ -210,18 +234,28 @@ fn deleted(cut: &CutSa) -> DeletedSa {
 ///
 /// # Errors
 /// The deny list's.
-pub fn unrevoke(serial: &[u8], issuer_key: Option<[u8; 32]>, deny_list: &mut DenyList) -> Result<usize, DenyListError> {
+pub fn unrevoke(
+    serial: &[u8],
+    issuer_key: Option<[u8; 32]>,
+    deny_list: &mut DenyList,
+    source: &str,
+    wall: u64,
+) -> Result<usize, DenyListError> {
     deny_list.reload_if_changed()?;
-    let meant: Vec<DeniedIssuer> = deny_list
+    let meant: Vec<DenyEntry> = deny_list
         .entries()
         .into_iter()
         .filter(|entry| entry.serial == serial)
-        .map(|entry| entry.issuer)
-        .filter(|issuer| issuer_key.is_none_or(|key| *issuer == DeniedIssuer::Key(key)))
+        .filter(|entry| issuer_key.is_none_or(|key| entry.issuer == DeniedIssuer::Key(key)))
+        .cloned()
         .collect();
+    let audit = AuditLog::beside(deny_list.path());
     let mut removed = 0;
-    for issuer in meant {
-        removed += usize::from(deny_list.remove(issuer, serial)?);
+    for entry in meant {
+        if deny_list.remove(entry.issuer, serial)? {
+            removed += 1;
+            audit.append(&AuditEntry::unrevoked(&entry, source, wall));
+        }
     }
     Ok(removed)
 }

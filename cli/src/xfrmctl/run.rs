@@ -19,9 +19,10 @@ use crate::control::{CallError, CertificateRef, Request, call};
 use crate::daemon::files;
 use crate::exit_code::Exit;
 use crate::report::{PeerReport, RevocationReport, RevokedReport, StatusReport};
+use crate::revocation::audit::AuditLog;
 use crate::revocation::deny_list::DenyList;
 use crate::revocation::issuer::{self, Issuer};
-use crate::revocation::revoke::{self, KnownIssuer, Order};
+use crate::revocation::revoke::{self, By, KnownIssuer, Order};
 use crate::revocation::serial;
 
 use show::{PATIENCE, Palette};
@@ -185,6 +186,7 @@ fn revoke_alone(named: Named, places: &Places) -> Result<RevocationReport, Failu
         issuer: named.issuer,
         certificate: named.certificate,
         source: "xfrmctl".to_owned(),
+        by: By::Word,
     };
     let known = known_issuers(Path::new(crate::args::DEFAULT_CONFIG));
     let revoked = revoke::revoke(&order, &known, &mut deny_list, &mut cutter, wall())?;
@@ -202,7 +204,8 @@ fn unrevoke(which: &Which, json: bool, places: &Places) -> Result<(), Failure> {
         Ok(removed) => removed,
         Err(CallError::NoDaemon { .. }) => {
             let mut deny_list = DenyList::open(places.deny_list())?;
-            revoke::unrevoke(&named.serial, named.issuer.as_ref().map(|issuer| issuer.key), &mut deny_list)?
+            let key = named.issuer.as_ref().map(|issuer| issuer.key);
+            revoke::unrevoke(&named.serial, key, &mut deny_list, "xfrmctl", wall())?
         }
         Err(error) => return Err(error.into()),
     };
@@ -221,5 +224,10 @@ fn unrevoke(which: &Which, json: bool, places: &Places) -> Result<(), Failure> {
 
 /// The deny list for a listing.
 pub fn revoked_reports(list: &DenyList) -> Vec<RevokedReport> {
-    list.entries().into_iter().map(RevokedReport::from).collect()
+    let deleted = AuditLog::beside(list.path()).deleted();
+    let mut reports: Vec<RevokedReport> = list.entries().into_iter().map(RevokedReport::from).collect();
+    for report in &mut reports {
+        report.sas_deleted = deleted.get(&(report.issuer_key.clone(), report.serial.clone())).copied();
+    }
+    reports
 }

@@ -201,7 +201,21 @@ pub fn status(status: &StatusReport) -> String {
             ),
         ),
     ];
-    lines.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
+    let mut out: String = lines.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect();
+    for crl in &status.crls {
+        let since = civil::local(crl.this_update);
+        let line = format!("{}: {} certificates, of {since}, from {}", crl.issuer, crl.entries, crl.source);
+        out.push_str(&format!("{:<14}{line}\n", "CRL"));
+    }
+    for source in status.sources.iter().filter(|source| source.kind != "CRL") {
+        let state = if source.problem.is_some() { "fails" } else { "works" };
+        let line = format!("{} {state}, {} notices", source.name, source.notices);
+        out.push_str(&format!("{:<14}{line}\n", source.kind));
+    }
+    for warning in &status.warnings {
+        out.push_str(&format!("{:<14}{warning}\n", "WARNING"));
+    }
+    out
 }
 
 /// `xfrmctl revoke`.
@@ -239,12 +253,13 @@ pub fn revoked(entries: &[RevokedReport], palette: Palette) -> String {
     if entries.is_empty() {
         return "no certificate is revoked\n".to_owned();
     }
-    let mut table = table(palette, &["SERIAL", "SINCE", "BY", "ISSUER", "ISSUER KEY"]);
+    let mut table = table(palette, &["SERIAL", "SINCE", "BY", "SAs CUT", "ISSUER", "ISSUER KEY"]);
     for entry in entries {
         table.add_row([
             Cell::new(&entry.serial),
             Cell::new(civil::local(entry.since)),
             Cell::new(&entry.source),
+            Cell::new(or_dash(entry.sas_deleted.map(|count| count.to_string()).as_ref())),
             Cell::new(or_dash(entry.issuer.as_ref())),
             Cell::new(&entry.issuer_key),
         ]);
@@ -299,6 +314,7 @@ mod tests {
             issuer: None,
             since: 0,
             source: "xfrmctl".to_owned(),
+            sas_deleted: Some(2),
         };
         let text = revoked(&[entry], Palette::Plain);
         assert!(!text.contains('\u{1b}'));

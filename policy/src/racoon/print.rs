@@ -13,6 +13,7 @@ use crate::model::proposal::{Phase1Proposal, ProposalCheck};
 use crate::model::remote::{
     CrlStrictness, ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
 };
+use crate::model::revocation::{ExpiredCertificate, RevocationConfig, Webhook, WebhookTls};
 use crate::model::sainfo::{Esn, Sainfo, SainfoId};
 
 /// Prints a configuration as a racoon.conf.
@@ -36,13 +37,7 @@ impl Display for Printed<'_> {
         writeln!(f, "log {};", log_level(config.log))?;
         listen(f, &config.listen)?;
         timers(f, &config.timers)?;
-        if !config.revocation.allowed_users.is_empty() {
-            writeln!(f, "revocation {{")?;
-            for user in &config.revocation.allowed_users {
-                writeln!(f, "\tallow_user \"{user}\";")?;
-            }
-            writeln!(f, "}}")?;
-        }
+        revocation(f, &config.revocation)?;
         if let Some(block) = &config.mode_cfg {
             mode_cfg(f, block)?;
         }
@@ -54,6 +49,41 @@ impl Display for Printed<'_> {
         }
         Ok(())
     }
+}
+
+fn revocation(f: &mut Formatter<'_>, block: &RevocationConfig) -> fmt::Result {
+    if *block == RevocationConfig::default() {
+        return Ok(());
+    }
+    writeln!(f, "revocation {{")?;
+    let lists = [
+        ("allow_user", "", &block.allowed_users),
+        ("crl_file", "", &block.crl_files),
+        ("crl_url", "", &block.crl_urls),
+        ("subscribe", "tcp://", &block.subscriptions),
+    ];
+    for (name, scheme, values) in lists {
+        for value in values {
+            writeln!(f, "\t{name} \"{scheme}{value}\";")?;
+        }
+    }
+    writeln!(f, "\tcrl_interval {} sec;", block.crl_interval.as_secs())?;
+    if let Some(file) = &block.notifier_certificate {
+        writeln!(f, "\tnotifier_certificate \"{file}\";")?;
+    }
+    for Webhook { listen, path, tls } in &block.webhooks {
+        match tls {
+            None => writeln!(f, "\twebhook \"http://{listen}{path}\";")?,
+            Some(WebhookTls { certificate, key, client_ca }) => writeln!(
+                f,
+                "\twebhook \"https://{listen}{path}\" certificate \"{certificate}\" \"{key}\" client_ca \"{client_ca}\";"
+            )?,
+        }
+    }
+    if block.expired_certificate == ExpiredCertificate::Cut {
+        writeln!(f, "\texpired_certificate cut;")?;
+    }
+    writeln!(f, "}}")
 }
 
 fn log_level(level: LogLevel) -> &'static str {

@@ -195,7 +195,7 @@ fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use openssl::asn1::Asn1Time;
     use openssl::pkey::Private;
     use openssl::rsa::Rsa;
@@ -218,7 +218,7 @@ mod tests {
         (key, public)
     }
 
-    fn signed(key: &PKey<Private>, text: &str, salt: RsaPssSaltlen) -> Vec<u8> {
+    pub(crate) fn signed(key: &PKey<Private>, text: &str, salt: RsaPssSaltlen) -> Vec<u8> {
         let mut signer = Signer::new(MessageDigest::sha256(), key).unwrap();
         signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
         signer.set_rsa_mgf1_md(MessageDigest::sha256()).unwrap();
@@ -228,7 +228,7 @@ mod tests {
         serde_json::to_vec(&serde_json::json!({ "msg": text, "signature": signature })).unwrap()
     }
 
-    fn inner(serial: &str) -> String {
+    pub(crate) fn inner(serial: &str) -> String {
         let details = format!(r#"{{"cert_serial": {serial}, "subject": "/CN=agent"}}"#);
         serde_json::json!({
             "type": "revocation", "ip": "127.0.0.1", "agent_id": "d432fbb3", "port": 9002, "tpm_policy": "{}",

@@ -42,7 +42,13 @@ fn run(known: &[u8], live: &[u8], named: Option<u8>) -> (Result<Revoked, RevokeE
     let known: Vec<KnownIssuer> =
         known.iter().map(|number| KnownIssuer { issuer: issuer(*number), certificate: None }).collect();
     let mut fake = Fake { live: live.iter().map(|number| issuer(*number)).collect(), deny_list: path, asked: vec![] };
-    let order = Order { serial: vec![3], issuer: named.map(issuer), certificate: None, source: "xfrmctl".to_owned() };
+    let order = Order {
+        serial: vec![3],
+        issuer: named.map(issuer),
+        certificate: None,
+        source: "xfrmctl".to_owned(),
+        by: By::Word,
+    };
     let result = revoke(&order, &known, &mut deny_list, &mut fake, 77);
     (result, fake.asked)
 }
@@ -99,8 +105,8 @@ fn unrevoke_takes_what_is_named_or_every_entry_of_the_serial() {
         };
         deny_list.add(entry).unwrap();
     }
-    assert_eq!(unrevoke(&[4], None, &mut deny_list).unwrap(), 0);
-    assert_eq!(unrevoke(&[3], Some([2; 32]), &mut deny_list).unwrap(), 1);
-    assert_eq!(unrevoke(&[3], None, &mut deny_list).unwrap(), 1);
+    assert_eq!(unrevoke(&[4], None, &mut deny_list, "xfrmctl", 9).unwrap(), 0);
+    assert_eq!(unrevoke(&[3], Some([2; 32]), &mut deny_list, "xfrmctl", 9).unwrap(), 1);
+    assert_eq!(unrevoke(&[3], None, &mut deny_list, "xfrmctl", 9).unwrap(), 1);
     assert!(deny_list.is_empty());
 }

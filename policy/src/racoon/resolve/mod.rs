@@ -42,10 +42,12 @@ pub fn resolve(file: FileId, statements: &[Statement], diagnostics: &mut Diagnos
         sainfos: sainfo::Entries::default(),
         allow_weak: false,
         extensions: Vec::new(),
+        notices_from: None,
     };
     resolver.each(statements, |resolver, args| resolver.global(args));
     resolver.config.remotes = std::mem::take(&mut resolver.remotes).finish();
     resolver.config.sainfos = std::mem::take(&mut resolver.sainfos).sorted();
+    resolver.check_revocation();
     resolver.check_completeness(file);
     Resolved { config: resolver.config, extensions: resolver.extensions }
 }
@@ -59,6 +61,8 @@ struct Resolver<'d> {
     allow_weak: bool,
     /// What racoon does not know.
     extensions: Vec<Diagnostic>,
+    /// The first directive that keylime's notices come by.
+    notices_from: Option<Span>,
 }
 
 impl Resolver<'_> {

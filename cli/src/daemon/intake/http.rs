@@ -1,0 +1,95 @@
+//! One GET: for CRLs, with a bound on the answer. No redirects: the configuration says where the list is.
+
+use std::pin::Pin;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONNECTION, HOST};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use openssl::ssl::{SslConnector, SslMethod};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// Of the configuration.
+    #[error("not a URL that can be fetched")]
+    Url,
+    /// TCP.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// TLS.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// HTTP.
+    #[error("HTTP: {0}")]
+    Http(#[from] hyper::Error),
+    /// The server has none.
+    #[error("the server answers {0}")]
+    Status(StatusCode),
+    /// Too long, or broken off.
+    #[error("the answer cannot be read whole: {0}")]
+    Body(String),
+}
+
+/// The body of the answer to a GET, of at most `limit` octets. The caller bounds the time.
+///
+/// # Errors
+/// [`HttpError`].
+pub async fn get(url: &str, limit: usize) -> Result<Bytes, HttpError> {
+    let uri: Uri = url.parse().map_err(|_| HttpError::Url)?;
+    let host = uri.host().ok_or(HttpError::Url)?;
+    let is_secure = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((bare, port)).await?;
+    if is_secure {
+        exchange(secured(stream, bare).await?, &uri, limit).await
+    } else {
+        exchange(stream, &uri, limit).await
+    }
+}
+
+async fn secured(stream: TcpStream, host: &str) -> Result<SslStream<TcpStream>, HttpError> {
+    let failed = |error: openssl::error::ErrorStack| HttpError::Tls(error.to_string());
+    let connector = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?.build();
+    let ssl = connector.configure().and_then(|configured| configured.into_ssl(host)).map_err(failed)?;
+    let mut stream = SslStream::new(ssl, stream).map_err(failed)?;
+    Pin::new(&mut stream).connect().await.map_err(|error| HttpError::Tls(error.to_string()))?;
+    Ok(stream)
+}
+
+async fn exchange<S>(stream: S, uri: &Uri, limit: usize) -> Result<Bytes, HttpError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let request = Request::get(path).header(HOST, authority).header(CONNECTION, "close").body(Empty::<Bytes>::new());
+    let request = request.map_err(|_| HttpError::Url)?;
+    // The connection is driven beside the request, and dropped with it.
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(HttpError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), limit).collect().await;
+        Ok(body.map_err(|error| HttpError::Body(error.to_string()))?.to_bytes())
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        ended = connection => {
+            ended?;
+            answer.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
