@@ -24,6 +24,7 @@ mod rekey;
 mod roadwarrior;
 mod roadwarrior_auth;
 pub mod seeds;
+mod shapes;
 pub mod stage;
 mod suites;
 mod traffic;
@@ -85,6 +86,7 @@ pub fn all() -> Vec<Scenario> {
     let mut out = Vec::new();
     traffic::add(&mut out);
     suites::add(&mut out);
+    shapes::add(&mut out);
     rekey::add(&mut out);
     policies::add(&mut out);
     roadwarrior::add(&mut out);

@@ -16,7 +16,7 @@ use crate::scenario::Scenario;
 use crate::scenario::stage::Stage;
 
 /// With another make in both roles: two copies of one mistake agree with each other.
-const FOREIGN: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours)];
+pub(super) const FOREIGN: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours)];
 
 /// What both sides use, and what the kernel then has.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ const fn ike(cipher: Spelling, hash: Spelling, group: Spelling) -> Phase1Suite {
     Phase1Suite { cipher, hash, group }
 }
 
-const fn esp(cipher: Spelling, hash: Option<Spelling>, group: Spelling) -> Phase2Suite {
+pub(super) const fn esp(cipher: Spelling, hash: Option<Spelling>, group: Spelling) -> Phase2Suite {
     Phase2Suite { protocol: Protocol::Esp, cipher, hash, group, suffix: "" }
 }
 
@@ -83,12 +83,24 @@ const ROWS: &[Row] = &[
     row("esp-gmac", PHASE1, esp(AES128_GMAC, None, MODP2048), &["rfc4543(gcm(aes))"]),
     row("esp-xcbc", PHASE1, esp(AES128, Some(AES_XCBC), MODP2048), &["cbc(aes)", "xcbc(aes)"]),
     row("esp-null", PHASE1, esp(NULL, Some(SHA256), MODP2048), &["cipher_null", "hmac(sha256)"]),
+    Row {
+        remote: "\tsha256_96 on;\n",
+        child: "        sha256_96 = yes\n",
+        ..row("sha256-96", PHASE1, esp(AES256, Some(SHA256), MODP2048), &["hmac(sha256)", " 96"])
+    },
     Row { sainfo: "\tesn on;\n", suffix: "-esn", ..row("esn", PHASE1, PHASE2, &["cbc(aes)"]) },
     Row {
         sainfo: "\tesn prefer;\n",
         suffix: "-esn",
         ..row("esn-gcm", PHASE1, esp(AES128_GCM16, None, MODP2048), &["rfc4106(gcm(aes))"])
     },
+    row("ah", PHASE1, Phase2Suite { protocol: Protocol::Ah, ..PHASE2 }, &["hmac(sha256)", " 128"]),
+    row(
+        "ah-sha512",
+        PHASE1,
+        Phase2Suite { protocol: Protocol::Ah, hash: Some(SHA512), ..PHASE2 },
+        &["hmac(sha512)", " 256"],
+    ),
 ];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
@@ -131,7 +143,7 @@ fn suite(desk: &mut Desk, kinds: (Kind, Kind), row: &Row) -> Result<()> {
 }
 
 /// Every SA has all of these words.
-fn has(stage: &Stage, sas: &[Sa], words: &[&str]) -> Result<()> {
+pub(super) fn has(stage: &Stage, sas: &[Sa], words: &[&str]) -> Result<()> {
     for sa in sas {
         let text = sa.algorithms.join(" ");
         if let Some(missing) = words.iter().find(|word| !text.contains(*word)) {
