@@ -17,6 +17,7 @@ mod moves;
 mod phase1;
 mod phase2;
 mod policies;
+mod refused;
 pub mod status;
 mod transaction;
 
@@ -34,6 +35,7 @@ use crate::crypto::provider::Provider;
 use crate::endpoint::admission::Admission;
 use crate::endpoint::moves::Keepalives;
 use crate::endpoint::policies::Generated;
+use crate::endpoint::refused::Refusals;
 use crate::endpoint::status::LastErrors;
 use crate::event::question::CertificateId;
 use crate::event::sa::{ChildId, Owner, SaPair};
@@ -80,6 +82,8 @@ pub struct Endpoint {
     generated: BTreeMap<Selector, Generated>,
     /// Traffic that a quick mode, or a main mode before it, is under way for.
     pending: BTreeSet<ChildKey>,
+    /// Traffic whose quick mode failed.
+    refusals: Refusals,
     /// Peers that know that we know nothing of earlier SAs, or were found without any.
     contacted: BTreeSet<(IpAddr, Fingerprint)>,
     /// Who rests on an identity.
@@ -113,6 +117,7 @@ impl Endpoint {
             by_certificate: BTreeMap::new(),
             generated: BTreeMap::new(),
             pending: BTreeSet::new(),
+            refusals: Refusals::default(),
             contacted: BTreeSet::new(),
             by_identity: BTreeSet::new(),
             revoked: BTreeSet::new(),
@@ -133,7 +138,7 @@ impl Endpoint {
         match input {
             Input::Datagram { local, peer, octets } => self.datagram(Path { local, peer }, &octets),
             Input::Wake => {}
-            Input::Acquire(acquire) => self.start_child(ChildWish::from_acquire(&acquire)),
+            Input::Acquire(acquire) => self.acquired(&acquire),
             Input::SpiAllocated { job, result } => self.spi_allocated(job, result),
             Input::SaInstalled { job, result } => match self.cx.finish_job(job) {
                 Some((JobOwner::Quick(id, message_id), _)) => {
@@ -166,7 +171,10 @@ impl Endpoint {
             Input::MappingChanged { sa, peer } => self.mapping_changed(&sa, peer),
             Input::Adopt(adopted) => self.adopt(*adopted),
             Input::Command(command) => self.command(command),
-            Input::Configure(config) => self.cx.config = config,
+            Input::Configure(config) => {
+                self.refusals.forgive_all();
+                self.cx.config = config;
+            }
             Input::Shutdown => self.shutdown(),
         }
         self.run_timers();
@@ -202,6 +210,7 @@ impl Endpoint {
                 Timer::KeepAlive(number) => self.keep_alive(number),
                 Timer::Probe(id) => self.probe_due(id),
                 Timer::Reassembly => self.expire_fragments(),
+                Timer::Refusals => self.make_forget(),
             }
         }
     }

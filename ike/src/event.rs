@@ -198,6 +198,12 @@ pub enum Output {
         /// Which one.
         sa: SaName,
     },
+    /// No SA comes of this acquire for now: the kernel's placeholder for it, which would stand in the way of other
+    /// policies between the same two ends, is to go. `src` is our side here. A missing one is no error.
+    ForgetAcquire {
+        /// What it is for.
+        request: SpiRequest,
+    },
     /// The packets the kernel holds for this policy can go: its outbound SA is in place.
     ReleaseHeld {
         /// The kernel's index of the policy, as [`Acquire::policy_index`] named it.

@@ -51,6 +51,8 @@ pub(crate) enum Timer {
     Probe(Phase1Id),
     /// Unfinished messages that came in pieces are forgotten.
     Reassembly,
+    /// Traffic whose quick mode failed waits to be asked for again.
+    Refusals,
 }
 
 /// The table.

@@ -213,6 +213,7 @@ impl Desk {
             Output::Report(report) => self.sides[side].lines.push(report.event.to_string()),
             Output::WakeAt(_)
             | Output::ReleaseHeld { .. }
+            | Output::ForgetAcquire { .. }
             | Output::InstallPolicy { .. }
             | Output::MovePolicy { .. }
             | Output::RemovePolicy { .. } => {}

@@ -171,6 +171,7 @@ impl Driver {
             }
             Output::MoveChild(moved) => self.inputs.extend(self.kernel.move_child(&moved)),
             Output::RemoveSa { sa } => self.kernel.remove(sa),
+            Output::ForgetAcquire { request } => self.kernel.forget_acquire(&request),
             Output::ReleaseHeld { policy_index } => self.kernel.release_held(policy_index),
             Output::FindPolicy { job, query } => {
                 let policy = self.kernel.find_policy(&query);

@@ -205,6 +205,17 @@ impl Kernel {
         Input::SpiAllocated { job, result }
     }
 
+    /// Takes an acquire's placeholder out. It can only be named by an SPI, so it is given one: ALLOCSPI takes the
+    /// placeholder of the same ends, protocol, mode and reqid if there is one.
+    pub fn forget_acquire(&mut self, request: &SpiRequest) {
+        let lowered = lower::spi_request(request);
+        // What the kernel refuses here leaves the placeholder to its own clock.
+        if let Ok(spi) = self.connection.allocate_spi(lowered) {
+            let name = xfrm::model::sa::SaName { protocol: request.protocol, spi, src: request.src, dst: request.dst };
+            let _gone = self.connection.execute_one(Request::DeleteSa { name, mark: None });
+        }
+    }
+
     /// Journal first, then the kernel: whatever instruction we die at, the SA can be found by its certificate.
     pub fn install(&mut self, job: JobId, sa: &SaInstall) -> Input {
         let result = self.enter_new(sa).and_then(|()| self.put(sa));

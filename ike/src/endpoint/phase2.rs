@@ -384,6 +384,9 @@ impl Endpoint {
         self.cx.report(Level::Error, path.peer, Event::Phase2Failed { peer, reason, timed_out });
         if let Some(wish) = wish {
             self.pending.remove(&wish.what);
+            if wish.replaces.is_none() {
+                self.cool_down(wish.what);
+            }
             self.child_rekey_failed(wish.replaces);
         }
     }
@@ -423,6 +426,7 @@ impl Endpoint {
         }
         sa.finish(message_id, answered);
         self.pending.remove(&new.key);
+        self.refusals.forgive(&new.key);
         let now = self.cx.now.monotonic;
         let carried =
             self.children.by_key(&new.key).into_iter().filter_map(|old| self.children.get(old)).any(Child::carries);

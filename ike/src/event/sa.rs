@@ -30,7 +30,8 @@ pub struct SaName {
     pub dst: IpAddr,
 }
 
-/// For [`Output::AllocateSpi`](super::Output::AllocateSpi): the SA will run from `src` (the peer) to `dst` (us).
+/// For [`Output::AllocateSpi`](super::Output::AllocateSpi): the SA will run from `src` (the peer) to `dst` (us); for
+/// [`Output::ForgetAcquire`](super::Output::ForgetAcquire) the other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpiRequest {
     /// Protocol.

@@ -20,6 +20,7 @@ mod policies;
 mod probes;
 mod psk;
 mod racoonctl;
+mod refusals;
 mod rekey;
 mod roadwarrior;
 mod roadwarrior_auth;
@@ -89,6 +90,7 @@ pub fn all() -> Vec<Scenario> {
     shapes::add(&mut out);
     rekey::add(&mut out);
     policies::add(&mut out);
+    refusals::add(&mut out);
     roadwarrior::add(&mut out);
     roadwarrior_auth::add(&mut out);
     deletion::add(&mut out);

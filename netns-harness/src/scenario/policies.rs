@@ -55,20 +55,20 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
 /// The subnets behind east.
 const NETS: [&str; 3] = ["10.12.0.0/24", "10.22.0.0/24", "10.32.0.0/24"];
 /// A host in each.
-const INSIDE: [[u8; 4]; 3] = [[10, 12, 0, 10], [10, 22, 0, 10], [10, 32, 0, 10]];
+pub(super) const INSIDE: [[u8; 4]; 3] = [[10, 12, 0, 10], [10, 22, 0, 10], [10, 32, 0, 10]];
 /// The subnet behind west.
 const HOME: &str = "10.11.0.0/24";
 
 /// Two gateways with one subnet on the left and three on the right, and a tunnel of as many children on each.
-struct Nets {
-    left: Rc<Host>,
-    right: Rc<Host>,
-    west: (Rc<Host>, Tunnel),
-    east: (Rc<Host>, Tunnel),
+pub(super) struct Nets {
+    pub(super) left: Rc<Host>,
+    pub(super) right: Rc<Host>,
+    pub(super) west: (Rc<Host>, Tunnel),
+    pub(super) east: (Rc<Host>, Tunnel),
 }
 
 impl Nets {
-    fn lay(desk: &mut Desk) -> Result<Self> {
+    pub(super) fn lay(desk: &mut Desk) -> Result<Self> {
         let papers = Papers::issue(desk)?;
         let gateways = desk.gateways()?;
         for (net, inside) in NETS.iter().zip(INSIDE).skip(1) {

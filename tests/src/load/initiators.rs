@@ -248,6 +248,7 @@ impl Initiators {
             | Output::MovePolicy { .. }
             | Output::RemovePolicy { .. }
             | Output::ReleaseHeld { .. }
+            | Output::ForgetAcquire { .. }
             | Output::KeepAlive { .. }
             | Output::CheckPassword { .. }
             | Output::RunHook(_)

@@ -237,6 +237,7 @@ impl World {
                 let result = if good { Ok(Account::default()) } else { Err("wrong password".to_owned()) };
                 self.at(node, soon * 10, Input::PasswordChecked { job, result });
             }
+            Output::ForgetAcquire { .. } => self.nodes[node].last_acquire = None,
             Output::RunHook(_) | Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
         }
     }

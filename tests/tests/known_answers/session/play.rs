@@ -221,7 +221,7 @@ impl<'a> Play<'a> {
                 self.answer(Input::PolicyFound { job, policy });
             }
             Output::Report(report) => println!("{:?} {:?} {}", self.now, report.level, report.event),
-            Output::ReleaseHeld { .. } | Output::WakeAt(_) => {}
+            Output::ReleaseHeld { .. } | Output::ForgetAcquire { .. } | Output::WakeAt(_) => {}
             other => panic!("{}: nothing recorded asks for {other:?}", self.session.name),
         }
     }
