@@ -36,6 +36,8 @@ pub struct Libreswan {
     host: Rc<Host>,
     daemon: Process,
     begin: Begin,
+    /// Connections in ipsec.conf.
+    connections: usize,
 }
 
 impl Libreswan {
@@ -77,7 +79,7 @@ impl Libreswan {
         std::fs::write(host.folder().join("ipsec.conf"), conf)?;
         fill_database(host, credentials)?;
         let daemon = launch(host)?;
-        let mut made = Self { host: Rc::clone(host), daemon, begin };
+        let mut made = Self { host: Rc::clone(host), daemon, begin, connections: conf.matches("conn ").count() };
         made.ready()?;
         Ok(made)
     }
@@ -117,8 +119,9 @@ impl Libreswan {
     }
 
     fn trapped(&self) -> Result<()> {
-        wait::until(PATIENCE, "pluto to install its trap", || {
-            Ok(self.whack(&["--status"])?.stdout.contains("prospective erouted"))
+        // A packet of a connection without its trap would go in clear.
+        wait::until(PATIENCE, "pluto to install its traps", || {
+            Ok(self.whack(&["--status"])?.stdout.matches("prospective erouted").count() >= self.connections)
         })
         .map_err(|failure| failure.with("its log", self.daemon.log().unwrap_or_default()))
     }

@@ -38,14 +38,15 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
 }
 
 /// vpnc on west, xfrmd on east with a host behind it.
-struct Road {
-    gateways: Gateways,
+pub(super) struct Road {
+    pub(super) gateways: Gateways,
     gateway: Ours,
-    login: Login,
+    pub(super) login: Login,
 }
 
 impl Road {
-    fn set(desk: &mut Desk, nat: &'static str) -> Result<Self> {
+    /// `lines` go into the gateway's `mode_cfg`, what they name is in `files`.
+    pub(super) fn set(desk: &mut Desk, nat: &'static str, lines: &str, files: &[(&str, &str)]) -> Result<Self> {
         let papers = Papers::issue(desk)?;
         let gateways = desk.gateways()?;
         let (a, b) = (gateways.west.address(Family::V4), gateways.east.address(Family::V4));
@@ -63,7 +64,11 @@ impl Road {
         tunnel.phase2 = Phase2Suite { hash: Some(SHA1), ..PHASE2 };
         tunnel.pfs = false;
         tunnel.nat = Some(Switch::On);
-        tunnel.extra.racoon = format!("mode_cfg {{ auth_source file \"{USERS}\"; split_network include {OFFICE}; }}\n");
+        tunnel.extra.racoon =
+            format!("mode_cfg {{ auth_source file \"{USERS}\"; split_network include {OFFICE}; {lines}}}\n");
+        for (path, text) in files {
+            gateways.east.write(path, 0o644, text)?;
+        }
         tunnel.extra.racoon_remote = "\tpassive on;\n\tgenerate_policy on;\n".to_owned();
         // Nobody has a default route here.
         gateways.east.netns().ip(&["route", "add", "10.3.0.0/24", "via", &a.to_string()])?;
@@ -81,11 +86,11 @@ impl Road {
         Ok(Self { gateways, gateway, login })
     }
 
-    fn office(&self) -> IpAddr {
+    pub(super) fn office(&self) -> IpAddr {
         self.gateways.right.address(Family::V4)
     }
 
-    fn evidence(&self, failure: Failure, client: &Vpnc) -> Failure {
+    pub(super) fn evidence(&self, failure: Failure, client: &Vpnc) -> Failure {
         failure
             .with("vpnc", client.log().unwrap_or_default())
             .with("the gateway's log", self.gateway.log().unwrap_or_default())
@@ -113,7 +118,7 @@ fn login_udp(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
 }
 
 fn comes_in(desk: &mut Desk, nat: &'static str) -> Result<()> {
-    let road = Road::set(desk, nat)?;
+    let road = Road::set(desk, nat, "", &[])?;
     let mut client = Vpnc::start(&road.gateways.west, &road.login)?;
     let address = client.connected(PATIENCE).map_err(|failure| road.evidence(failure, &client))?;
     let dns = client.told("INTERNAL_IP4_DNS")?;
@@ -141,7 +146,7 @@ fn comes_in(desk: &mut Desk, nat: &'static str) -> Result<()> {
 }
 
 fn wrong_password(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
-    let road = Road::set(desk, "none")?;
+    let road = Road::set(desk, "none", "", &[])?;
     let mut client = Vpnc::start(&road.gateways.west, &Login { password: "wrong".to_owned(), ..road.login.clone() })?;
     let said = client.refused(PATIENCE).map_err(|failure| road.evidence(failure, &client))?;
     road.nothing_up(&client, "login failed")?;
@@ -151,7 +156,7 @@ fn wrong_password(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
 }
 
 fn wrong_key(desk: &mut Desk, _: Kind, _: Kind) -> Result<()> {
-    let road = Road::set(desk, "none")?;
+    let road = Road::set(desk, "none", "", &[])?;
     let mut client = Vpnc::start(&road.gateways.west, &Login { secret: "another".to_owned(), ..road.login.clone() })?;
     client.refused(PATIENCE).map_err(|failure| road.evidence(failure, &client))?;
     if road.gateway.log()?.contains("ISAKMP-SA established") || !kernel_state::sas(road.gateway.host())?.is_empty() {

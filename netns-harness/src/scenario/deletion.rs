@@ -6,18 +6,17 @@ use crate::host::Family;
 use crate::peer::{Kind, PATIENCE};
 use crate::ping;
 use crate::scenario::stage::{Stage, spis};
-use crate::scenario::{Scenario, for_pairs};
+use crate::scenario::{ALL_PAIRS, Scenario, for_pairs};
 use crate::wait;
 
-/// pluto (4.10) forgets its trap with a tunnel that is deleted, so it cannot be the one whose traffic makes the next one. It
-/// ignores an INITIAL-CONTACT that comes in an exchange of its own, as racoon sends it, so its host only reboots.
+/// pluto (4.10) ignores an INITIAL-CONTACT that comes in an exchange of its own, as racoon sends it, so its host only reboots.
 const AGAIN_PAIRS: [(Kind, Kind); 4] =
     [(Kind::Ours, Kind::Ours), (Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours), (Kind::Ours, Kind::Pluto)];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let about = "a DELETE takes the SAs of the side that did not send it";
-    for_pairs(out, &AGAIN_PAIRS, "delete-by-initiator", about, |desk, a, b| delete(desk, (a, b), Closer::Initiator));
-    for_pairs(out, &AGAIN_PAIRS, "delete-by-responder", about, |desk, a, b| delete(desk, (a, b), Closer::Responder));
+    for_pairs(out, &ALL_PAIRS, "delete-by-initiator", about, |desk, a, b| delete(desk, (a, b), Closer::Initiator));
+    for_pairs(out, &ALL_PAIRS, "delete-by-responder", about, |desk, a, b| delete(desk, (a, b), Closer::Responder));
     for_pairs(out, &AGAIN_PAIRS, "peer-reboot", "a rebooted peer's INITIAL-CONTACT takes what it lost", reboot);
 }
 
@@ -40,6 +39,10 @@ fn delete(desk: &mut Desk, kinds: (Kind, Kind), closer: Closer) -> Result<()> {
     match closer {
         Closer::Initiator => stage.initiator.reopen()?,
         Closer::Responder => stage.responder.reopen()?,
+    }
+    // pluto (4.10) forgets its trap with a tunnel that the peer deletes, too.
+    if matches!((kinds.0, closer), (Kind::Pluto, Closer::Responder)) {
+        stage.initiator.reopen()?;
     }
     ping::answered(stage.initiator.host(), stage.addresses.1, PATIENCE).map_err(|failure| stage.evidence(failure))?;
     if spis(&stage.agreed()?).iter().any(|spi| old.contains(spi)) {

@@ -29,6 +29,7 @@ mod shapes;
 pub mod stage;
 mod suites;
 mod traffic;
+mod unity;
 
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,7 @@ pub fn all() -> Vec<Scenario> {
     algorithms::add(&mut out);
     probes::add(&mut out);
     cisco::add(&mut out);
+    unity::add(&mut out);
     racoonctl::add(&mut out);
     directives::add(&mut out);
     seeds::add(&mut out);

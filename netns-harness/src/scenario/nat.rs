@@ -45,7 +45,10 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     // pluto 4.10 does not follow a client whose ports change.
     for_pairs(out, &PAIRS, "nat-rebind", "a NAT forgets its mappings under a running ping", rebind);
     for_pairs(out, &PAIRS, "nat-two-clients", "two clients behind one NAT, each with an inner address", two_clients);
-    for_pairs(out, &ALL_PAIRS, "nat-force", "ESP in UDP although there is no NAT", force);
+    for_pairs(out, &ALL_PAIRS, "nat-force", "ESP in UDP although there is no NAT", |desk, a, b| {
+        force(desk, (a, b), Family::V4)
+    });
+    for_pairs(out, &PAIRS, "nat-force-v6", "ESP in UDP over IPv6", |desk, a, b| force(desk, (a, b), Family::V6));
     for_pairs(out, &PAIRS, "nat-l2tp", "UDP port 1701 in transport mode behind a NAT", l2tp);
     for_pairs(out, &PAIRS, "nat-rekey", "renewals of both phases through a NAT under a running ping", rekey);
     let server_ours = [PAIRS[0], PAIRS[2]];
@@ -426,8 +429,8 @@ fn two_clients(desk: &mut Desk, first: Kind, server: Kind) -> Result<()> {
     Ok(())
 }
 
-fn force(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
-    let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
+fn force(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
+    let stage = Stage::set(desk, kinds, family, |alice, bob| {
         (alice.nat, bob.nat) = (Some(Switch::Force), Some(Switch::On));
     })?;
     let sas = stage.establish(desk)?;

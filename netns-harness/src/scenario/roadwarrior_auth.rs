@@ -33,7 +33,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
 }
 
 /// The subnet behind the gateway.
-const OFFICE: &str = "10.12.0.0/24";
+pub(super) const OFFICE: &str = "10.12.0.0/24";
 /// The first address of the pool.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
 /// A DNS server to tell.
@@ -41,7 +41,7 @@ const DNS: Ipv4Addr = Ipv4Addr::new(10, 12, 0, 53);
 /// A user.
 const USER: &str = "carol";
 /// The user's password.
-const PASSWORD: &str = "4iChxLT3pw";
+pub(super) const PASSWORD: &str = "4iChxLT3pw";
 /// Where xfrmd finds users.
 const USERS: &str = "/etc/racoon/users";
 /// Where hook scripts lie.
@@ -50,8 +50,8 @@ const SCRIPT: &str = "/etc/racoon/hook.sh";
 const NOTES: &str = "/run/hook.txt";
 
 /// A client on west, a gateway on east with a host behind it.
-struct Road {
-    client: Box<dyn Peer>,
+pub(super) struct Road {
+    pub(super) client: Box<dyn Peer>,
     gateway: Box<dyn Peer>,
     /// The hosts behind the two; they go with their last owner.
     _behind: [Rc<Host>; 2],
@@ -62,7 +62,11 @@ struct Road {
 
 impl Road {
     /// Both daemons; `adjust` may change each side's tunnel, the client's first.
-    fn set(desk: &mut Desk, kinds: (Kind, Kind), adjust: impl FnOnce(&mut Tunnel, &mut Tunnel)) -> Result<Self> {
+    pub(super) fn set(
+        desk: &mut Desk,
+        kinds: (Kind, Kind),
+        adjust: impl FnOnce(&mut Tunnel, &mut Tunnel),
+    ) -> Result<Self> {
         let papers = Papers::issue(desk)?;
         let desktop = desk.gateways()?;
         let (a, b) = (desktop.west.address(Family::V4), desktop.east.address(Family::V4));
@@ -106,7 +110,7 @@ impl Road {
     }
 
     /// The client reaches the office from its new address.
-    fn establish(&self, desk: &mut Desk, kinds: (Kind, Kind)) -> Result<()> {
+    pub(super) fn establish(&self, desk: &mut Desk, kinds: (Kind, Kind)) -> Result<()> {
         self.begin(desk, kinds)?;
         let client = self.client.host();
         let has_address = || Ok(client.netns().ip(&["-4", "address", "show"])?.contains(&format!("{FIRST}/")));
@@ -134,13 +138,13 @@ impl Road {
         Ok(())
     }
 
-    fn logged(&self, side: &dyn Peer, text: &str) -> Result<()> {
+    pub(super) fn logged(&self, side: &dyn Peer, text: &str) -> Result<()> {
         wait::until(PATIENCE, &format!("{} to log \"{text}\"", side.host().name()), || Ok(side.log()?.contains(text)))
             .map_err(|failure| self.evidence(failure))
     }
 
     /// The environment that the client's script had.
-    fn notes(&self, wanted: &[String]) -> Result<()> {
+    pub(super) fn notes(&self, wanted: &[String]) -> Result<()> {
         let read = || if self.client.host().exists(NOTES) { self.client.host().read(NOTES) } else { Ok(String::new()) };
         wait::until(PATIENCE, &format!("the hook script to note {wanted:?}"), || {
             let notes = read()?;
@@ -159,7 +163,7 @@ impl Road {
         Ok(())
     }
 
-    fn evidence(&self, failure: Failure) -> Failure {
+    pub(super) fn evidence(&self, failure: Failure) -> Failure {
         [&self.client, &self.gateway].into_iter().fold(failure, |failure, side| {
             let name = side.host().name();
             failure
@@ -211,7 +215,7 @@ esac
     )
 }
 
-fn log_in(client: &mut Tunnel, gateway: &mut Tunnel, password: &str) {
+pub(super) fn log_in(client: &mut Tunnel, gateway: &mut Tunnel, password: &str) {
     client.xauth = Some(Xauth::Client { user: USER.to_owned(), password: password.to_owned() });
     gateway.xauth = Some(Xauth::Server { users: vec![(USER.to_owned(), PASSWORD.to_owned())] });
 }

@@ -11,16 +11,19 @@ use crate::peer::{Kind, PATIENCE};
 use crate::ping;
 use crate::scenario::stage::{Papers, Stage};
 use crate::scenario::suites::{FOREIGN, esp, has};
-use crate::scenario::{Scenario, for_pairs};
+use crate::scenario::{PLUTO, Scenario, for_pairs};
 use crate::topology::Gateways;
 use crate::wait;
 
+/// As [`FOREIGN`], and pluto.
+const MAKES: [(Kind, Kind); 4] = [FOREIGN[0], FOREIGN[1], PLUTO[0], PLUTO[1]];
+
 pub(super) fn add(out: &mut Vec<Scenario>) {
-    for_pairs(out, &FOREIGN, "ah-tunnel", "AH between two subnets", ah_tunnel);
-    for_pairs(out, &FOREIGN, "compress", "compression in ESP between two subnets", compress);
+    for_pairs(out, &MAKES, "ah-tunnel", "AH between two subnets", ah_tunnel);
+    for_pairs(out, &MAKES, "compress", "compression in ESP between two subnets", compress);
     for_pairs(out, &[(Kind::Ours, Kind::Ours)], "ah-esp", "AH around ESP, one quick mode for both", ah_esp);
     for_pairs(out, &[(Kind::Ours, Kind::Ours)], "allow-weak", "DES and group 1, because both sides insist", allow_weak);
-    for_pairs(out, &FOREIGN, "no-common-suite", "one line says why no proposal was chosen", no_common_suite);
+    for_pairs(out, &MAKES, "no-common-suite", "one line says why no proposal was chosen", no_common_suite);
 }
 
 /// Two gateways; `adjust` changes both tunnels.
@@ -56,6 +59,7 @@ fn ah_tunnel(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
 fn compress(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
     let (stage, gateways) = gateways(desk, (initiator, responder), |tunnel| {
         tunnel.extra.swanctl_child.push_str("        ipcomp = yes\n");
+        tunnel.extra.ipsec_conn.push_str("\tcompress=yes\n");
         let ends = format!("{}-{}", tunnel.local, tunnel.remote);
         let back = format!("{}-{}", tunnel.remote, tunnel.local);
         let Mode::Tunnel { local, remote } = &tunnel.mode else { return };

@@ -12,8 +12,8 @@ use crate::peer::suite::{
 use crate::peer::tunnel::Tunnel;
 use crate::peer::{Kind, PATIENCE};
 use crate::ping;
-use crate::scenario::Scenario;
 use crate::scenario::stage::Stage;
+use crate::scenario::{PLUTO, Scenario};
 
 /// With another make in both roles: two copies of one mistake agree with each other.
 pub(super) const FOREIGN: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours)];
@@ -30,6 +30,8 @@ struct Row {
     sainfo: &'static str,
     /// In charon's child.
     child: &'static str,
+    /// In pluto's conn, where the suite is played with pluto too.
+    conn: Option<&'static str>,
     /// Behind charon's proposal.
     suffix: &'static str,
     /// In the kernel's words.
@@ -45,7 +47,7 @@ pub(super) const fn esp(cipher: Spelling, hash: Option<Spelling>, group: Spellin
 }
 
 const fn row(name: &'static str, phase1: Phase1Suite, phase2: Phase2Suite, kernel: &'static [&'static str]) -> Row {
-    Row { name, phase1, phase2, remote: "", sainfo: "", child: "", suffix: "", kernel }
+    Row { name, phase1, phase2, remote: "", sainfo: "", child: "", conn: None, suffix: "", kernel }
 }
 
 const ROWS: &[Row] = &[
@@ -86,6 +88,7 @@ const ROWS: &[Row] = &[
     Row {
         remote: "\tsha256_96 on;\n",
         child: "        sha256_96 = yes\n",
+        conn: Some("\tsha2-truncbug=yes\n"),
         ..row("sha256-96", PHASE1, esp(AES256, Some(SHA256), MODP2048), &["hmac(sha256)", " 96"])
     },
     Row { sainfo: "\tesn on;\n", suffix: "-esn", ..row("esn", PHASE1, PHASE2, &["cbc(aes)"]) },
@@ -94,18 +97,25 @@ const ROWS: &[Row] = &[
         suffix: "-esn",
         ..row("esn-gcm", PHASE1, esp(AES128_GCM16, None, MODP2048), &["rfc4106(gcm(aes))"])
     },
-    row("ah", PHASE1, Phase2Suite { protocol: Protocol::Ah, ..PHASE2 }, &["hmac(sha256)", " 128"]),
-    row(
-        "ah-sha512",
-        PHASE1,
-        Phase2Suite { protocol: Protocol::Ah, hash: Some(SHA512), ..PHASE2 },
-        &["hmac(sha512)", " 256"],
-    ),
+    Row {
+        conn: Some(""),
+        ..row("ah", PHASE1, Phase2Suite { protocol: Protocol::Ah, ..PHASE2 }, &["hmac(sha256)", " 128"])
+    },
+    Row {
+        conn: Some(""),
+        ..row(
+            "ah-sha512",
+            PHASE1,
+            Phase2Suite { protocol: Protocol::Ah, hash: Some(SHA512), ..PHASE2 },
+            &["hmac(sha512)", " 256"],
+        )
+    },
 ];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     for row in ROWS {
-        for (initiator, responder) in FOREIGN {
+        let pluto = PLUTO.into_iter().filter(|_| row.conn.is_some());
+        for (initiator, responder) in FOREIGN.into_iter().chain(pluto) {
             let name = format!("suite-{}/{}-{}", row.name, initiator.program(), responder.program());
             out.push(Scenario::new(name, "a suite, as another make has it", move |desk| {
                 suite(desk, (initiator, responder), row)
@@ -119,6 +129,7 @@ fn adjusted(tunnel: &mut Tunnel, row: &Row) {
     tunnel.extra.racoon_remote.push_str(row.remote);
     tunnel.extra.racoon_sainfo.push_str(row.sainfo);
     tunnel.extra.swanctl_child.push_str(row.child);
+    tunnel.extra.ipsec_conn.push_str(row.conn.unwrap_or_default());
     tunnel.phase2.suffix = row.suffix;
 }
 
