@@ -3,6 +3,7 @@
 use crate::desk::Desk;
 use crate::failure::{Failure, Result};
 use crate::host::Family;
+use crate::peer::tunnel::Begin;
 use crate::peer::{Kind, PATIENCE};
 use crate::ping;
 use crate::scenario::stage::{Stage, spis};
@@ -10,14 +11,14 @@ use crate::scenario::{ALL_PAIRS, Scenario, for_pairs};
 use crate::wait;
 
 /// pluto (4.10) ignores an INITIAL-CONTACT that comes in an exchange of its own, as racoon sends it, so its host only reboots.
-const AGAIN_PAIRS: [(Kind, Kind); 4] =
+const REBOOT_PAIRS: [(Kind, Kind); 4] =
     [(Kind::Ours, Kind::Ours), (Kind::Ours, Kind::Charon), (Kind::Charon, Kind::Ours), (Kind::Ours, Kind::Pluto)];
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     let about = "a DELETE takes the SAs of the side that did not send it";
     for_pairs(out, &ALL_PAIRS, "delete-by-initiator", about, |desk, a, b| delete(desk, (a, b), Closer::Initiator));
     for_pairs(out, &ALL_PAIRS, "delete-by-responder", about, |desk, a, b| delete(desk, (a, b), Closer::Responder));
-    for_pairs(out, &AGAIN_PAIRS, "peer-reboot", "a rebooted peer's INITIAL-CONTACT takes what it lost", reboot);
+    for_pairs(out, &REBOOT_PAIRS, "peer-reboot", "a rebooted peer's INITIAL-CONTACT takes what it lost", reboot);
 }
 
 #[derive(Clone, Copy)]
@@ -27,7 +28,16 @@ enum Closer {
 }
 
 fn delete(desk: &mut Desk, kinds: (Kind, Kind), closer: Closer) -> Result<()> {
-    let mut stage = Stage::set(desk, kinds, Family::V4, |_, _| {})?;
+    // A pluto (4.10) whose tunnel was deleted has no trap any more, started anew or not: it begins by itself.
+    let begins = kinds.0 == Kind::Pluto;
+    let mut stage = Stage::set(desk, kinds, Family::V4, |alice, _| {
+        if begins {
+            alice.begin = Begin::Start;
+        }
+    })?;
+    if begins {
+        stage.agreed()?;
+    }
     let old = spis(&stage.establish(desk)?);
     match closer {
         Closer::Initiator => stage.initiator.close()?,
@@ -40,15 +50,16 @@ fn delete(desk: &mut Desk, kinds: (Kind, Kind), closer: Closer) -> Result<()> {
         Closer::Initiator => stage.initiator.reopen()?,
         Closer::Responder => stage.responder.reopen()?,
     }
-    // pluto (4.10) forgets its trap with a tunnel that the peer deletes, too.
-    if matches!((kinds.0, closer), (Kind::Pluto, Closer::Responder)) {
-        stage.initiator.reopen()?;
+    if begins {
+        stage.initiator.shut_down()?;
+        stage.initiator.restart()?;
+        stage.agreed()?;
     }
     ping::answered(stage.initiator.host(), stage.addresses.1, PATIENCE).map_err(|failure| stage.evidence(failure))?;
     if spis(&stage.agreed()?).iter().any(|spi| old.contains(spi)) {
         return Err(stage.evidence(Failure::new("an SPI came back")));
     }
-    desk.proved("the next ping makes a new tunnel");
+    desk.proved("a new tunnel follows");
     Ok(())
 }
 
