@@ -106,6 +106,9 @@ pub struct DaemonArgs {
     /// Without isakmp lines, listen on IPv6 addresses only
     #[arg(short = '6')]
     pub ipv6: bool,
+    /// racoon's test against itself on one machine; not supported
+    #[arg(short = 'Z')]
+    pub local_test: bool,
     /// Set by the program itself when it goes into the background
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -266,7 +269,12 @@ mod tests {
         assert_eq!(args.config, PathBuf::from("/tmp/x.conf"));
         assert_eq!(args.log_file, Some(PathBuf::from("log")));
         assert_eq!(args.port, 5500);
-        assert!(DaemonArgs::try_parse_from(["racoon", "-Z"]).is_err());
+        let all = DaemonArgs::try_parse_from(["racoon", "-4vLBCtZV", "-P", "14500"]).unwrap();
+        assert!(all.ipv4 && all.verbose && all.log_location && all.backup_sa && all.dump_config && all.check);
+        assert!(all.local_test && all.version && all.natt_port == 14_500);
+        assert!(DaemonArgs::try_parse_from(["racoon", "-4", "-6"]).is_err());
+        assert!(DaemonArgs::try_parse_from(["racoon", "-Y"]).is_err());
+        assert!(DaemonArgs::try_parse_from(["racoon", "-p", "70000"]).is_err());
         assert!(DaemonArgs::try_parse_from(["racoon", "leftover"]).is_err());
     }
 

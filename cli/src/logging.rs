@@ -1,7 +1,7 @@
 //! Log lines in racoon's form, to standard error, a file, the journal or syslog.
 //!
 //! `2026-11-24 06:33:51: [192.0.2.1] INFO: text`; syslog and the journal bring their own time. Everything passes
-//! through [`log`]; what strangers can cause passes [`limit::RateLimit`] first (ATTACKS D-10). Keys have no way in: a
+//! through [`log`]; what strangers can cause passes [`limit::Limits`] first (ATTACKS D-10). Keys have no way in: a
 //! [`policy::model::secret::Secret`] prints its length only.
 
 use std::fmt::Display;
@@ -13,7 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ike::report::Level;
@@ -37,6 +37,14 @@ const SYSLOG_SOCKET: &str = "/dev/log";
 /// The level from which lines are dropped; a reload may change it.
 static THRESHOLD: AtomicU8 = AtomicU8::new(rank(Level::Info));
 
+/// Counts [`reopen`]s: a log file whose count is behind opens its path again.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// Has a log file opened again by its name: logrotate has moved the old one away.
+pub fn reopen() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -57,7 +65,7 @@ pub fn start(target: &Target, location: WithLocation) -> io::Result<()> {
     let registry = tracing_subscriber::registry();
     let sink = match target {
         Target::Stderr => Sink::Stderr,
-        Target::File(path) => Sink::File(Mutex::new(open(path)?)),
+        Target::File(path) => Sink::File(Mutex::new(LogFile::open(path)?)),
         Target::System if Path::new(JOURNAL_SOCKET).exists() => {
             let journal = tracing_journald::layer()?.with_syslog_identifier(IDENT.to_owned());
             registry.with(journal.with_field_prefix(Some("XFRMD".to_owned()))).try_init().map_err(io::Error::other)?;
@@ -77,8 +85,30 @@ pub enum WithLocation {
     Hidden,
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+/// A file that lines are appended to.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    generation: u64,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        Ok(Self { path: path.to_owned(), file, generation: GENERATION.load(Ordering::Relaxed) })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let generation = GENERATION.load(Ordering::Relaxed);
+        if self.generation != generation {
+            self.generation = generation;
+            // If it cannot be opened the old one is better than none.
+            if let Ok(fresh) = Self::open(&self.path) {
+                *self = fresh;
+            }
+        }
+        self.file.write_all(line.as_bytes())
+    }
 }
 
 /// Sets the least important level that is still logged: `log` of the configuration, raised once per `-d`.
@@ -157,7 +187,7 @@ const fn name(level: Level) -> &'static str {
 
 enum Sink {
     Stderr,
-    File(Mutex<File>),
+    File(Mutex<LogFile>),
     Syslog(UnixDatagram),
 }
 
@@ -179,7 +209,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let _lost = match &self.sink {
             Sink::Stderr => io::stderr().lock().write_all(stamped(unix_seconds(), &body).as_bytes()),
             Sink::File(file) => match file.lock() {
-                Ok(mut file) => file.write_all(stamped(unix_seconds(), &body).as_bytes()),
+                Ok(mut file) => file.write(&stamped(unix_seconds(), &body)),
                 Err(_poisoned) => Ok(()),
             },
             Sink::Syslog(socket) => {
@@ -277,6 +307,24 @@ mod tests {
         let line = stamped(0, "INFO: x");
         assert!(line.ends_with(": INFO: x\n"), "{line}");
         assert_eq!(line.len(), "1970-01-01 00:00:00: INFO: x\n".len());
+    }
+
+    #[test]
+    fn a_file_that_was_rotated_away_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("log"), directory.path().join("log.1"));
+        let mut file = LogFile::open(&path).unwrap();
+        file.write("one\n").unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        file.write("two\n").unwrap();
+        reopen();
+        file.write("three\n").unwrap();
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!((read(&old).as_str(), read(&path).as_str()), ("one\ntwo\n", "three\n"));
+        // A place that is gone: the lines go on to the file that is open.
+        std::fs::remove_dir_all(directory.path()).unwrap();
+        reopen();
+        file.write("four\n").unwrap();
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::endpoint::moves::Keepalives;
 use crate::endpoint::policies::Generated;
 use crate::endpoint::refused::Refusals;
 use crate::endpoint::status::LastErrors;
+use crate::event::command::Directions;
 use crate::event::question::CertificateId;
 use crate::event::sa::{ChildId, Owner, SaPair};
 use crate::event::{Input, Now, Output};
@@ -97,6 +98,8 @@ pub struct Endpoint {
     /// Addresses that peers have of us.
     leases: Leases,
     throttle: Throttle,
+    /// What operators said of peers that they brought up.
+    directions: BTreeMap<IpAddr, Directions>,
     /// Logins that peers owe us, oldest first.
     logins: VecDeque<Phase1Id>,
     /// Work that one input leads to within the endpoint itself.
@@ -127,6 +130,7 @@ impl Endpoint {
             reassembly: Reassembly::default(),
             leases: Leases::default(),
             throttle: Throttle::default(),
+            directions: BTreeMap::new(),
             logins: VecDeque::new(),
             later: VecDeque::new(),
         }
@@ -171,10 +175,7 @@ impl Endpoint {
             Input::MappingChanged { sa, peer } => self.mapping_changed(&sa, peer),
             Input::Adopt(adopted) => self.adopt(*adopted),
             Input::Command(command) => self.command(command),
-            Input::Configure(config) => {
-                self.refusals.forgive_all();
-                self.cx.config = config;
-            }
+            Input::Configure(config) => self.configure(config),
             Input::Shutdown => self.shutdown(),
         }
         self.run_timers();

@@ -52,7 +52,7 @@ pub enum ExchangeError {
     #[error("the peer's signature is not valid: {0}")]
     Signature(SignatureError),
     /// No proposal of the peer is acceptable; the words name what was offered and the nearest difference.
-    #[error("no suitable proposal found: {0}")]
+    #[error("no suitable proposal found. {0}")]
     NoProposalChosen(String),
     /// The peer's answer is not one of our proposals, unchanged.
     #[error("the peer's answer is not what we proposed: {0}")]

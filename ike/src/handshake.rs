@@ -33,6 +33,10 @@ use crate::wire::header::Cookie;
 use crate::wire::message::RawPayload;
 use crate::wire::number::{CertEncoding, PayloadType};
 use crate::wire::sa::SaPayload;
+use crate::wire::vendor;
+
+/// Vendor IDs of one message that are told.
+const MOST_VENDORS: usize = 16;
 
 /// What a step of phase 1 works with.
 pub(crate) struct Facts<'a> {
@@ -120,6 +124,9 @@ impl Facts<'_> {
     /// Takes the vendor IDs of a message.
     pub(crate) fn read_vendor_ids(&mut self, payloads: &[RawPayload<'_>]) {
         self.traits.read(bodies(payloads, PayloadType::VENDOR));
+        for name in bodies(payloads, PayloadType::VENDOR).filter_map(vendor::name_of).take(MOST_VENDORS) {
+            self.cx.report(Level::Info, self.path.peer, Event::VendorId(name));
+        }
     }
 
     /// Adds our vendor IDs.

@@ -79,6 +79,8 @@ pub enum Event {
         /// The peer.
         peer: IpAddr,
     },
+    /// A vendor ID of the peer that we know.
+    VendorId(&'static str),
     /// Which exchange it is.
     BeginMainMode,
     /// The other one.
@@ -232,8 +234,10 @@ pub enum Event {
     },
     /// Our shorter life is used and announced.
     OwnLifetime {
-        /// Seconds.
+        /// Ours, seconds.
         seconds: u64,
+        /// The peer's, seconds.
+        peer: u64,
     },
     /// A notify under protection.
     NotifyReceived {
@@ -340,6 +344,20 @@ pub enum Event {
         /// Its size.
         size: u32,
     },
+    /// The pool has another size than before.
+    PoolResized {
+        /// Addresses before.
+        from: u32,
+        /// Addresses now.
+        to: u32,
+    },
+    /// Everything with a peer is taken down because somebody asked for it.
+    PeerFlushed {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// A DELETE in clear: it changes nothing.
+    UnprotectedDelete,
     /// A message came again.
     Retransmitted {
         /// The sender.
@@ -375,6 +393,8 @@ impl Event {
                 | Self::Ignored { .. }
                 | Self::Retransmitted { .. }
                 | Self::UnprotectedNotify { .. }
+                | Self::UnprotectedDelete
+                | Self::VendorId(_)
                 | Self::Phase1Responded(_)
                 | Self::BeginMainMode
                 | Self::BeginAggressiveMode
@@ -429,6 +449,8 @@ impl fmt::Display for Event {
             Self::Phase1Initiated(ends) => write!(f, "initiate new phase 1 negotiation: {ends}"),
             Self::Phase1Responded(ends) => write!(f, "respond new phase 1 negotiation: {ends}"),
             Self::NoPreSharedKey { peer } => write!(f, "couldn't find the pskey for {peer}."),
+            Self::VendorId("FRAGMENTATION") => f.write_str("received broken Microsoft ID: FRAGMENTATION"),
+            Self::VendorId(name) => write!(f, "received Vendor ID: {name}"),
             Self::BeginMainMode => f.write_str("begin Identity Protection mode."),
             Self::BeginAggressiveMode => f.write_str("begin Aggressive mode."),
             Self::Phase1Established { ends: Ends { local, peer }, cookies, .. } => {
@@ -518,7 +540,7 @@ impl fmt::Display for Event {
             Self::PeerDead { cookies, .. } => write!(f, "DPD: remote (ISAKMP-SA spi={cookies}) seems to be dead."),
             Self::InitialContact => f.write_str("received INITIAL-CONTACT"),
             Self::ResponderLifetime { seconds } => write!(f, "received RESPONDER-LIFETIME: {seconds} seconds"),
-            Self::OwnLifetime { seconds } => write!(f, "use own lifetime: my:{seconds}"),
+            Self::OwnLifetime { seconds, peer } => write!(f, "use own lifetime: my:{seconds} peer:{peer}"),
             Self::NotifyReceived { kind } => write!(f, "received notify {kind:?}"),
             Self::UnprotectedNotify { kind } => {
                 write!(f, "ignore information because ISAKMP-SA has not been established yet. ({kind:?})")
@@ -566,7 +588,12 @@ impl fmt::Display for Event {
             Self::PoolExhausted { size } => {
                 write!(f, "no address is left: all {size} of the pool are in use (pool_size)")
             }
-            Self::Retransmitted { peer } => write!(f, "the packet is retransmitted by {}.", Bracketed(*peer)),
+            Self::PoolResized { from, to } => write!(f, "Resize address pool from {from} to {to}"),
+            Self::PeerFlushed { peer } => write!(f, "Flushing all SAs for peer {peer}"),
+            Self::UnprotectedDelete => {
+                f.write_str("Ignoring unencrypted delete payload (check the weak_phase1_check option)")
+            }
+            Self::Retransmitted { peer } => write!(f, "the packet is retransmitted by {} (1).", Bracketed(*peer)),
             Self::Dropped { reason } => write!(f, "datagram dropped: {reason}"),
             Self::Ignored { reason } => write!(f, "message ignored: {reason}"),
             Self::Revoked { certificate, sas, isakmp_sas } => write!(
@@ -581,3 +608,6 @@ impl fmt::Display for Event {
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ use crate::revocation::crl::store::InUse;
 use crate::revocation::deny_list::{DeniedIssuer, DenyList, SharedDenyList};
 use crate::revocation::issuer::Issuer;
 use crate::revocation::revoke::{self, By, CutError, CutSa, Cutter, Order, RevokeError, Revoked};
-use crate::revocation::serial;
+use crate::revocation::serial::{self, from_hex};
 
 use super::control::Call;
 
@@ -60,11 +60,21 @@ pub struct Commands {
 #[derive(Debug)]
 struct Waiting {
     peer: IpAddr,
-    /// Not for phase 1 alone, but for the SAs of this traffic.
-    flow: Option<Flow>,
+    what: For,
     asked_at: u64,
     until: Duration,
     reply: oneshot::Sender<Response>,
+}
+
+/// What is waited for, and told.
+#[derive(Clone, Copy, Debug)]
+enum For {
+    /// Phase 1.
+    Phase1,
+    /// Phase 1, for racoonctl.
+    Racoonctl,
+    /// The SAs of this traffic.
+    Traffic(Flow),
 }
 
 /// What the loop has to do after a command.
@@ -112,15 +122,24 @@ impl Commands {
             }
             Request::Up { peer, timeout_s } => match self.up(&peer, driver) {
                 Ok(peer) => {
-                    self.wait(peer, None, timeout_s, call.reply, driver);
+                    self.wait(peer, For::Phase1, timeout_s, call.reply, driver);
                     return after;
                 }
                 Err(response) => response,
             },
-            Request::Racoon(RacoonRequest::EstablishIpsec { flow, timeout_s }) if timeout_s > 0 => {
-                match racoon::establish(&flow, driver, self.bypass) {
+            Request::Racoon(RacoonRequest::EstablishIpsec { flow, how, timeout_s }) if timeout_s > 0 => {
+                match racoon::establish(&flow, how, driver, self.bypass) {
                     Ok(peer) => {
-                        self.wait(peer, Some(flow), timeout_s, call.reply, driver);
+                        self.wait(peer, For::Traffic(flow), timeout_s, call.reply, driver);
+                        return after;
+                    }
+                    Err(text) => Response::failed(Exit::NotSo, text),
+                }
+            }
+            Request::Racoon(RacoonRequest::EstablishIsakmp { local, peer, how, timeout_s }) if timeout_s > 0 => {
+                match racoon::begin(local, peer, how, driver, self.bypass) {
+                    Ok(()) => {
+                        self.wait(peer, For::Racoonctl, timeout_s, call.reply, driver);
                         return after;
                     }
                     Err(text) => Response::failed(Exit::NotSo, text),
@@ -174,17 +193,10 @@ impl Commands {
         }
     }
 
-    fn wait(
-        &mut self,
-        peer: IpAddr,
-        flow: Option<Flow>,
-        timeout_s: u64,
-        reply: oneshot::Sender<Response>,
-        driver: &Driver,
-    ) {
+    fn wait(&mut self, peer: IpAddr, what: For, timeout_s: u64, reply: oneshot::Sender<Response>, driver: &Driver) {
         let now = clock::now();
         let until = now.monotonic.saturating_add(Duration::from_secs(timeout_s));
-        self.waiting.push(Waiting { peer, flow, asked_at: now.wall, until, reply });
+        self.waiting.push(Waiting { peer, what, asked_at: now.wall, until, reply });
         self.settle(driver);
     }
 
@@ -208,10 +220,15 @@ impl Commands {
         let statuses = driver.endpoint.peers(now);
         for waiting in std::mem::take(&mut self.waiting) {
             let state = peers::up_state(&statuses, waiting.peer, waiting.asked_at);
-            let stands = waiting.flow.as_ref().and_then(|flow| racoon::established(flow, driver));
+            let stands = match waiting.what {
+                For::Traffic(flow) => racoon::established(&flow, driver).map(|words| Response::done(&words)),
+                For::Racoonctl => racoon::up(waiting.peer, driver).map(|report| Response::done(&report)),
+                For::Phase1 => None,
+            };
+            let phase1 = matches!(waiting.what, For::Phase1);
             let response = match (state, stands) {
-                (_, Some(words)) => Response::done(&words),
-                (UpState::Up, None) if waiting.flow.is_none() => Response::done(&format!("{} is up", waiting.peer)),
+                (_, Some(response)) => response,
+                (UpState::Up, None) if phase1 => Response::done(&format!("{} is up", waiting.peer)),
                 (UpState::Failed(reason), None) => Response::failed(Exit::NotSo, format!("{}: {reason}", waiting.peer)),
                 (UpState::UnderWay | UpState::Up, None) if now.monotonic >= waiting.until => {
                     Response::failed(Exit::NotSo, format!("{} is not up yet; the negotiation goes on", waiting.peer))
@@ -539,14 +556,6 @@ fn order(which: &CertificateRef) -> Result<Order, Response> {
 /// What the deny list takes as a source.
 fn one_word(text: &str) -> String {
     text.chars().filter(|ch| ch.is_ascii_alphanumeric() || "-_.".contains(*ch)).take(64).collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let digits = text.as_bytes().chunks_exact(2);
-    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 impl Cutter for Kernel {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ike::config::Config;
 use ike::endpoint::Endpoint;
-use ike::event::question::{JudgeRequest, PasswordCheck};
+use ike::event::question::{CertificateId, JudgeRequest, PasswordCheck};
 use ike::event::{Input, JobId, Output};
 use ike::report::{Level, Report};
 
+use super::certificates::Certificates;
 use super::clock;
 use super::feed::{self, Feed};
 use super::files::Loaded;
@@ -21,10 +22,10 @@ use super::psks::PskWatch;
 use super::udp::{Datagram, Sockets, bracketed};
 use super::workers::Workers;
 use crate::logging;
-use crate::logging::limit::{Admission, RateLimit};
+use crate::logging::limit::{self, Limits};
 
-/// Lines in a second that strangers can cause.
-const STRANGERS_LINES: u32 = 10;
+/// How long scripts may take once the daemon ends.
+const LAST_SCRIPTS: Duration = Duration::from_secs(10);
 
 /// Threads that check passwords: a PAM module may take its time.
 const PASSWORD_WORKERS: usize = 4;
@@ -43,7 +44,8 @@ pub struct Driver {
     /// Check passwords; there are none before the first.
     password_workers: Option<Workers>,
     hooks: Hooks,
-    limit: RateLimit,
+    limits: Limits,
+    certificates: Certificates,
     inputs: VecDeque<Input>,
     wake_at: Option<Duration>,
     /// Counters.
@@ -86,7 +88,8 @@ impl Driver {
             workers,
             password_workers: None,
             hooks: Hooks::default(),
-            limit: RateLimit::new(STRANGERS_LINES),
+            limits: Limits::default(),
+            certificates: Certificates::default(),
             inputs: VecDeque::new(),
             wake_at: None,
             traffic: Traffic::default(),
@@ -94,14 +97,20 @@ impl Driver {
         }
     }
 
-    /// When the core wants to be woken.
+    /// When the core, or the log, wants to be woken.
     pub fn wake_at(&self) -> Option<Duration> {
-        self.wake_at
+        // Both clocks go on while the machine sleeps.
+        [self.wake_at, self.limits.wake_at()].into_iter().flatten().min()
+    }
+
+    /// The certificate, DER, that a peer showed, if it is still known.
+    pub fn certificate(&self, id: &CertificateId) -> Option<&[u8]> {
+        self.certificates.find(id)
     }
 
     /// Lines held back so far.
     pub fn lines_suppressed(&self) -> u64 {
-        self.limit.total()
+        self.limits.total()
     }
 
     /// A datagram that arrived.
@@ -123,6 +132,10 @@ impl Driver {
 
     /// Tells the core, and carries out what it wants. The kernel answers at once, so its answers go back in here.
     pub fn handle(&mut self, input: Input) {
+        if let Input::Judged { result: Ok(certificate), .. } = &input {
+            self.certificates.keep(certificate);
+        }
+        self.tell_held_back();
         self.inputs.push_back(input);
         while let Some(input) = self.inputs.pop_front() {
             let acquired = match &input {
@@ -261,13 +274,17 @@ impl Driver {
     }
 
     fn say_limited(&mut self, level: Level, peer: Option<SocketAddr>, text: &str) {
-        match self.limit.admit(clock::boottime()) {
-            Admission::Pass => logging::log(level, peer, text),
-            Admission::PassAfter(count) => {
-                logging::warning(format_args!("suppressed {count} lines about datagrams of strangers"));
-                logging::log(level, peer, text);
-            }
-            Admission::HoldBack => {}
+        if self.limits.admit(peer.map(|peer| peer.ip()), clock::boottime()) {
+            logging::log(level, peer, text);
+        }
+    }
+
+    fn tell_held_back(&mut self) {
+        for (peer, count) in self.limits.due(clock::boottime()) {
+            let peer = peer.map(|ip| SocketAddr::new(ip, 0));
+            let bound = limit::OF_ONE;
+            let text = format_args!("{count} more suppressed (a stranger may cause {bound} lines a second).");
+            logging::log(Level::Warning, peer, text);
         }
     }
 
@@ -282,6 +299,7 @@ impl Driver {
     /// Takes everything down that is ours, and tells the peers.
     pub fn shut_down(&mut self) {
         self.handle(Input::Shutdown);
+        self.hooks.finish(LAST_SCRIPTS);
         let _nobody = self.feed.send(feed::terminated());
         self.kernel.remove_all();
     }

@@ -1,8 +1,10 @@
 //! Hook scripts (racoon.conf: `script`): an environment of checked values and nothing else, no descriptor of ours, a
-//! bound on time and output. Nobody waits for a script; those of one peer run one after the other.
+//! bound on time and output. Nobody waits for a script but the end of the daemon; those of one peer run one after the
+//! other.
 //!
 //! What a peer says reaches a script only as addresses, networks, domain names, or text of few characters (ATTACKS A-29).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, PipeReader, Read};
@@ -10,12 +12,14 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ike::event::question::Hook;
+use ike::report::Level;
 use ike::transaction::configuration::prefix;
 use policy::model::addr::IpNet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -30,18 +34,53 @@ use crate::revocation::serial;
 /// Scripts at once.
 const RUNNERS: usize = 4;
 /// Scripts that wait for each runner; more are left out.
-const QUEUE: usize = 64;
-/// A script that takes longer is killed.
-const LONGEST: Duration = Duration::from_secs(60);
+const QUEUE: usize = 1024;
 /// Octets of a script's output that are logged.
 const OUTPUT: usize = 4096;
+/// A script that takes longer is killed.
+const LONGEST: Duration = Duration::from_secs(60);
 /// How often a running script is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Runs scripts on threads that begin with the first one.
 #[derive(Debug, Default)]
 pub struct Hooks {
-    runners: Vec<SyncSender<Hook>>,
+    runners: Vec<Runner>,
+    /// Scripts that have not ended yet, by name, waiting ones among them.
+    pending: Arc<Pending>,
+}
+
+#[derive(Debug)]
+struct Runner {
+    hooks: SyncSender<Hook>,
+}
+
+/// How many of each script wait or run, and the bell that rings when one has ended.
+#[derive(Debug, Default)]
+struct Pending {
+    scripts: Mutex<BTreeMap<String, usize>>,
+    ended: Condvar,
+}
+
+impl Pending {
+    fn count(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begins(&self, name: String) {
+        *self.count().entry(name).or_default() += 1;
+    }
+
+    fn ends(&self, name: &str) {
+        let mut scripts = self.count();
+        if let Some(left) = scripts.get_mut(name) {
+            *left -= 1;
+            if *left == 0 {
+                scripts.remove(name);
+            }
+        }
+        self.ended.notify_all();
+    }
 }
 
 impl Hooks {
@@ -56,35 +95,63 @@ impl Hooks {
         let Some(runner) = self.runners.get(number) else {
             return logging::error(format_args!("script {}: no thread to run it on", hook.script));
         };
-        if let Err(TrySendError::Full(hook) | TrySendError::Disconnected(hook)) = runner.try_send(hook) {
-            logging::error(format_args!("script {} is left out: {QUEUE} others wait", hook.script));
+        let name = name(&hook);
+        self.pending.begins(name.clone());
+        if runner.hooks.try_send(hook).is_err() {
+            self.pending.ends(&name);
+            logging::error(format_args!("{name} is left out: {QUEUE} others wait"));
         }
     }
 
     fn start(&mut self) {
         for number in 0..RUNNERS {
-            let (sender, hooks) = mpsc::sync_channel::<Hook>(QUEUE);
-            let work = move || hooks.into_iter().for_each(|hook| run(&hook));
+            let (hooks, given) = mpsc::sync_channel::<Hook>(QUEUE);
+            let pending = Arc::clone(&self.pending);
+            let work = move || {
+                for hook in given {
+                    run(&hook);
+                    pending.ends(&name(&hook));
+                }
+            };
             if thread::Builder::new().name(format!("hooks-{number}")).spawn(work).is_ok() {
-                self.runners.push(sender);
+                self.runners.push(Runner { hooks });
             }
+        }
+    }
+
+    /// Waits until every script has ended, at most this long; what still runs then is named and left alone.
+    pub fn finish(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut scripts = self.pending.count();
+        while !scripts.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let names = scripts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let waited = patience.as_secs();
+                return logging::warning(format_args!("not waited for any longer after {waited} s: {names}"));
+            }
+            let woken = self.pending.ended.wait_timeout(scripts, left);
+            scripts = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
+/// As the log has it.
+fn name(hook: &Hook) -> String {
+    format!("script {} {}", hook.script, hook.event.name())
+}
+
 fn run(hook: &Hook) {
-    let name = format!("script {} {}", hook.script, hook.event.name());
+    let name = name(hook);
     let began = Instant::now();
-    match execute(hook) {
-        Ok(Ended { output, words }) => {
+    match execute(hook, LONGEST) {
+        Ok(Ended { output, words, well }) => {
             for line in output.lines() {
                 logging::info(format_args!("{name}: {}", line.escape_debug()));
             }
-            logging::info(format_args!(
-                "{name} for {} {words} after {} ms",
-                bracketed(hook.peer),
-                began.elapsed().as_millis()
-            ));
+            let (peer, taken) = (bracketed(hook.peer), began.elapsed().as_millis());
+            let level = if well { Level::Info } else { Level::Error };
+            logging::log(level, None, format_args!("{name} for {peer} {words} after {taken} ms"));
         }
         Err(error) => logging::error(format_args!("{name}: {error}")),
     }
@@ -93,9 +160,10 @@ fn run(hook: &Hook) {
 struct Ended {
     output: String,
     words: String,
+    well: bool,
 }
 
-fn execute(hook: &Hook) -> io::Result<Ended> {
+fn execute(hook: &Hook, longest: Duration) -> io::Result<Ended> {
     trusted(Path::new(&hook.script))?;
     let (mut reader, writer) = io::pipe()?;
     let mut command = Command::new(&hook.script);
@@ -112,26 +180,53 @@ fn execute(hook: &Hook) -> io::Result<Ended> {
     let mut child = command.spawn()?;
     // Its copies of the pipe's end are to be the only ones.
     drop(command);
-    let mut output = Vec::new();
-    let words = watch(&mut child, &mut reader, &mut output)?;
-    Ok(Ended { output: String::from_utf8_lossy(&output).into_owned(), words })
+    let mut output = Output::default();
+    let outcome = watch(&mut child, &mut reader, &mut output, longest)?;
+    let (words, well) = match outcome {
+        Some(status) if status.success() => ("is done".to_owned(), true),
+        Some(status) => (format!("ended with {status}"), false),
+        None => (format!("was killed: it ran for more than {} s", longest.as_secs()), false),
+    };
+    Ok(Ended { output: output.text(), words, well })
 }
 
-/// Waits for a script; what it leaves running in the background is not waited for.
-fn watch(child: &mut Child, reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<String> {
-    let deadline = Instant::now() + LONGEST;
+/// The beginning of what a script says.
+#[derive(Default)]
+struct Output {
+    kept: Vec<u8>,
+    left_out: u64,
+}
+
+impl Output {
+    fn text(&self) -> String {
+        let mut text = String::from_utf8_lossy(&self.kept).into_owned();
+        if self.left_out > 0 {
+            text.push_str(&format!("\n({} octets more are left out)", self.left_out));
+        }
+        text
+    }
+}
+
+/// Waits for a script; what it leaves running in the background is not waited for. `None`: it had to be killed.
+fn watch(
+    child: &mut Child,
+    reader: &mut PipeReader,
+    output: &mut Output,
+    longest: Duration,
+) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + longest;
     loop {
         let more = take_output(reader, output)?;
         if let Some(status) = child.try_wait()? {
             take_output(reader, output)?;
-            return Ok(if status.success() { "is done".to_owned() } else { format!("ended with {status}") });
+            return Ok(Some(status));
         }
         if Instant::now() >= deadline {
             if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
                 kill_process_group(group, Signal::KILL)?;
             }
             child.wait()?;
-            return Ok(format!("was killed: it ran for more than {} s", LONGEST.as_secs()));
+            return Ok(None);
         }
         if !more {
             thread::sleep(TICK);
@@ -139,22 +234,26 @@ fn watch(child: &mut Child, reader: &mut PipeReader, output: &mut Vec<u8>) -> io
     }
 }
 
-/// Takes what is in the pipe now, or comes within a tick; keeps the beginning of it. Can there be more?
-fn take_output(reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<bool> {
+/// Takes what is in the pipe now, or comes within a tick; keeps the beginning of it. Can there be more? Whoever writes
+/// without end is not read for longer than a tick at a time.
+fn take_output(reader: &mut PipeReader, output: &mut Output) -> io::Result<bool> {
     let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
-    loop {
+    let until = Instant::now() + TICK;
+    while Instant::now() < until {
         let mut waiting = [PollFd::new(&*reader, PollFlags::IN)];
         if poll(&mut waiting, Some(&tick))? == 0 {
             return Ok(true);
         }
-        let mut piece = [0; 1024];
+        let mut piece = [0; 4096];
         let length = reader.read(&mut piece)?;
         if length == 0 {
             return Ok(false);
         }
-        let room = OUTPUT.saturating_sub(output.len()).min(length);
-        output.extend(piece.get(..room).unwrap_or_default());
+        let room = OUTPUT.saturating_sub(output.kept.len()).min(length);
+        output.kept.extend(piece.get(..room).unwrap_or_default());
+        output.left_out += u64::try_from(length - room).unwrap_or_default();
     }
+    Ok(true)
 }
 
 /// A script runs as root: nobody else may have written it.
@@ -273,13 +372,15 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
         // A descriptor of ours that must not be there.
         let _open = fs::File::open("/dev/null").unwrap();
-        let Ended { output, words } = execute(&hook(path.to_str().unwrap())).unwrap();
+        let Ended { output, words, well } = execute(&hook(path.to_str().unwrap()), LONGEST).unwrap();
         let lines: Vec<&str> = output.lines().collect();
         assert_eq!(lines[0], "phase1_up 10.3.0.7");
         // Standard input, output, error and the folder that ls reads.
         assert_eq!((lines[1].trim(), lines[2].trim()), ("4", "0"));
-        assert_eq!(output.len(), OUTPUT, "output is bounded");
-        assert_eq!(words, "is done");
+        let (kept, rest) = output.rsplit_once('\n').unwrap();
+        assert_eq!(kept.len(), OUTPUT, "output is bounded");
+        assert!(rest.ends_with("octets more are left out)"), "{rest}");
+        assert_eq!((words.as_str(), well), ("is done", true));
     }
 
     #[test]
@@ -288,7 +389,52 @@ mod tests {
         let path = directory.path().join("up.sh");
         fs::write(&path, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(execute(&hook(path.to_str().unwrap())).is_err());
-        assert!(execute(&hook("/nonexistent")).is_err());
+        assert!(execute(&hook(path.to_str().unwrap()), LONGEST).is_err());
+        assert!(execute(&hook("/nonexistent"), LONGEST).is_err());
+    }
+
+    fn script(directory: &Path, name: &str, text: &str) -> String {
+        let path = directory.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_script_that_hangs_or_floods_is_killed_with_its_children() {
+        let directory = tempfile::tempdir().unwrap();
+        let alive = directory.path().join("alive");
+        let hangs = script(directory.path(), "hangs", &format!("(sleep 1; touch {}) & sleep 600", alive.display()));
+        let floods = script(directory.path(), "floods", "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done");
+        for path in [hangs, floods] {
+            let began = Instant::now();
+            let Ended { output, words, well } = execute(&hook(&path), Duration::from_millis(400)).unwrap();
+            assert!(words.starts_with("was killed") && !well, "{words}");
+            assert!(began.elapsed() < Duration::from_secs(30) && output.len() < 2 * OUTPUT);
+        }
+        thread::sleep(Duration::from_millis(1500));
+        assert!(!alive.exists(), "what it had begun goes with it");
+    }
+
+    #[test]
+    fn a_script_that_fails_is_told_by_its_exit_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = script(directory.path(), "fails", "echo no >&2; exit 3");
+        let Ended { output, words, well } = execute(&hook(&path), LONGEST).unwrap();
+        assert_eq!((output.as_str(), words.as_str(), well), ("no\n", "ended with exit status: 3", false));
+    }
+
+    #[test]
+    fn the_end_waits_for_scripts_but_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let done = directory.path().join("done");
+        let mut hooks = Hooks::default();
+        hooks.run(hook(&script(directory.path(), "slow", &format!("sleep 0.3; touch {}", done.display()))));
+        hooks.finish(Duration::from_secs(60));
+        assert!(done.exists());
+        hooks.run(hook(&script(directory.path(), "hangs", "exec sleep 5")));
+        let began = Instant::now();
+        hooks.finish(Duration::from_millis(200));
+        assert!(began.elapsed() < Duration::from_secs(4));
     }
 }

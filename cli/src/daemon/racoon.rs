@@ -1,11 +1,12 @@
 //! What racoonctl asks, answered by the driver.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ike::event::Input;
-use ike::event::command::Command;
+use ike::event::command::{Command, Directions};
 use ike::event::policies::Acquire;
 use policy::model::sa::{Direction, Protocol};
+use policy::model::secret::Secret;
 use policy::model::selector::{Selector, UpperProtocol};
 use xfrm::model::policy::{Place, Policy};
 use xfrm::socket::Connection;
@@ -17,7 +18,10 @@ use super::peers;
 use super::udp::{Bypass, local_address_towards};
 use crate::control::Response;
 use crate::exit_code::Exit;
-use crate::racoonctl::request::{Family, Flow, IsakmpReport, RacoonRequest, ScheduledReport};
+use crate::racoonctl::request::{
+    EstablishedReport, Family, Flow, How, IsakmpReport, Login, RacoonRequest, ScheduledReport,
+};
+use crate::revocation::serial;
 use crate::setkey::dump::Printer;
 use crate::setkey::protocols::Protocols;
 
@@ -33,7 +37,18 @@ pub fn answer(request: RacoonRequest, driver: &mut Driver, bypass: Bypass) -> Re
         }
         RacoonRequest::DeletePeer { local, peer } => delete_peer(local, peer, driver),
         RacoonRequest::DeleteIpsec { family, flow } => delete_ipsec(family, &flow, driver),
-        RacoonRequest::EstablishIpsec { flow, .. } => establish(&flow, driver, bypass).map(|peer| peer.to_string()),
+        RacoonRequest::EstablishIpsec { flow, how, .. } => {
+            establish(&flow, how, driver, bypass).map(|peer| peer.to_string())
+        }
+        RacoonRequest::EstablishIsakmp { local, peer, how, .. } => match begin(local, peer, how, driver, bypass) {
+            Ok(()) => return Response::done(&EstablishedReport::default()),
+            Err(text) => Err(text),
+        },
+        RacoonRequest::Certificate { local, peer } => certificate(local, peer, driver),
+        RacoonRequest::Logout { user } => {
+            driver.handle(Input::Command(Command::Logout { user }));
+            Ok("logged out".to_owned())
+        }
         RacoonRequest::Events => Err("events are told by the socket itself".to_owned()),
     };
     match outcome {
@@ -110,11 +125,66 @@ fn delete_ipsec(family: Family, flow: &Flow, driver: &mut Driver) -> Result<Stri
     }
 }
 
+/// The certificate that the peer showed, in hexadecimal.
+fn certificate(local: IpAddr, peer: IpAddr, driver: &Driver) -> Result<String, String> {
+    let status = driver.endpoint.peer_status(peer, clock::now());
+    if status.local.is_none_or(|end| end.ip() != local) {
+        return Err(format!("there is nothing up between {local} and {peer}"));
+    }
+    let shown = status.certificates.first().and_then(|id| driver.certificate(id));
+    let none = || format!("{peer} showed no certificate since the daemon began");
+    shown.map(serial::to_hex).ok_or_else(none)
+}
+
+/// Brings up phase 1.
+///
+/// # Errors
+/// In words: there is no such `remote` block, or no way to the peer.
+pub fn begin(local: Option<IpAddr>, peer: IpAddr, how: How, driver: &mut Driver, bypass: Bypass) -> Result<(), String> {
+    if driver.loaded.files.config.remote_for(peer).is_none() {
+        return Err(format!("no remote block is for {peer}"));
+    }
+    let local = match local {
+        Some(local) if !local.is_unspecified() => local,
+        _ => local_address_towards(peer, bypass).map_err(|error| format!("{peer} cannot be reached: {error}"))?,
+    };
+    direct(peer, how, driver)?;
+    driver.handle(Input::Command(Command::Up { local, peer }));
+    Ok(())
+}
+
+/// Tells the core what the operator said beyond the configuration.
+fn direct(peer: IpAddr, how: How, driver: &mut Driver) -> Result<(), String> {
+    if how == How::default() {
+        return Ok(());
+    }
+    let at = SocketAddr::new(peer, driver.loaded.files.config.isakmp_port);
+    let blocks = driver.loaded.files.config.candidates(at);
+    if let Some(name) = &how.remote
+        && !blocks.iter().any(|block| block.remote.name == *name)
+    {
+        let names: Vec<&str> = blocks.iter().map(|block| block.remote.name.as_str()).collect();
+        return Err(format!("no remote block \"{name}\" is for {peer} (there is: {})", names.join(", ")));
+    }
+    let login = how.login.map(|Login { user, password }| (user, Secret::new(password.as_bytes().to_vec())));
+    let directions = Directions { remote: how.remote, login };
+    driver.handle(Input::Command(Command::Direct { peer, directions }));
+    Ok(())
+}
+
+/// What there is to tell of a phase 1 that is up; `None` while it is not.
+pub fn up(peer: IpAddr, driver: &Driver) -> Option<EstablishedReport> {
+    let sas = driver.endpoint.isakmp_sas();
+    let sa = sas.into_iter().rev().find(|sa| sa.peer.ip() == peer && sa.open)?;
+    let printable = |text: String| text.chars().filter(|ch| *ch == '\n' || !ch.is_control()).collect();
+    Some(EstablishedReport { address: sa.address, banner: sa.banner.map(printable) })
+}
+
 /// As if the first packet of this traffic had come.
 ///
 /// # Errors
 /// In words: there is no such policy, or no way to the peer. Else the peer that is negotiated with.
-pub fn establish(flow: &Flow, driver: &mut Driver, bypass: Bypass) -> Result<IpAddr, String> {
+pub fn establish(flow: &Flow, how: How, driver: &mut Driver, bypass: Bypass) -> Result<IpAddr, String> {
     let wanted = selector(flow);
     let exact = driver.kernel.mirror().policies().find(|policy| is_for(policy, &wanted));
     let policy = exact.or_else(|| driver.kernel.mirror().first_outbound(&wanted));
@@ -137,6 +207,7 @@ pub fn establish(flow: &Flow, driver: &mut Driver, bypass: Bypass) -> Result<IpA
         reqid: asked.reqid,
         companions: asked.companions,
     };
+    direct(peer, how, driver)?;
     driver.handle(Input::Acquire(acquire));
     Ok(peer)
 }

@@ -212,6 +212,9 @@ impl Daemon {
                 () = self.watch.changed() => self.follow_addresses().await,
                 number = self.signals.next() => {
                     logging::info(format_args!("caught signal {number}"));
+                    if number == libc::SIGHUP || number == libc::SIGUSR1 {
+                        logging::reopen();
+                    }
                     if number == libc::SIGHUP {
                         self.reload().await;
                     } else if number == libc::SIGTERM || number == libc::SIGINT {

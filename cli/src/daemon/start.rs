@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use rustix::thread::CapabilitySet;
+
 use super::files::{self, LoadError, Loaded};
 use super::run;
 use crate::args::{DaemonArgs, Places};
@@ -26,6 +28,19 @@ pub fn main() -> ExitCode {
     if args.version {
         say(io::stdout(), &version());
         return ExitCode::SUCCESS;
+    }
+    if args.local_test {
+        say(io::stderr(), "racoon: -Z is not supported: run a test in a network namespace of its own.");
+        return ExitCode::FAILURE;
+    }
+    let looks_only = args.dump_config || args.check;
+    if !looks_only && !has_net_admin() {
+        say(io::stderr(), "racoon: must be root to invoke this program (or have CAP_NET_ADMIN).");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = keep_memory_private() {
+        say(io::stderr(), &format!("racoon: secrets cannot be kept out of core dumps: {error}"));
+        return ExitCode::FAILURE;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let args = with_absolute_paths(args);
@@ -55,12 +70,26 @@ pub fn main() -> ExitCode {
 fn with_absolute_paths(mut args: DaemonArgs) -> DaemonArgs {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     args.config = absolute(&args.config);
+    args.log_file = args.log_file.as_deref().map(absolute);
     args.places = Places {
         control: Some(absolute(&args.places.control_socket())),
         run_dir: Some(absolute(&args.places.run_dir())),
         state_dir: Some(absolute(&args.places.state_dir())),
     };
     args
+}
+
+/// May this process program SAs?
+fn has_net_admin() -> bool {
+    // What cannot be told is found out by trying.
+    rustix::thread::capabilities(None).map_or(true, |sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+}
+
+/// Keys must not land in a core file, nor be read by a debugger of the same user.
+fn keep_memory_private() -> io::Result<()> {
+    let nothing = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, nothing)?;
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
 }
 
 /// racoon's habit: usage on standard error and 1, not clap's 2; help is no error.
@@ -93,6 +122,9 @@ fn serve(args: DaemonArgs, loaded: Loaded, deny_list: SharedDenyList) -> ExitCod
         return ExitCode::FAILURE;
     }
     let detached = args.detached;
+    if args.foreground {
+        say(io::stdout(), "Foreground mode.");
+    }
     if detached {
         // A session of our own: the terminal's signals are not for us. Fails only if we lead one already.
         let _leader = rustix::process::setsid();

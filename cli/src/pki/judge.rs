@@ -143,6 +143,7 @@ impl Judge {
             subject: issuer::subject_line(&presented.leaf),
             issuer: issuer::issuer_line(&presented.leaf),
             not_after: unix(presented.leaf.not_after()),
+            der: presented.der,
             warnings: std::mem::take(&mut notes.warnings),
         };
         Ok((certificate, validity))

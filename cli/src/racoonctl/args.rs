@@ -23,12 +23,16 @@ pub enum Command {
     DeleteIsakmp(Pair),
     /// `delete-sa esp|ah`
     DeleteIpsec(Family, Flow),
-    /// `establish-sa isakmp`; waiting for the outcome or not
-    EstablishIsakmp(Pair, bool),
+    /// `establish-sa isakmp`
+    EstablishIsakmp(Pair, Manner),
     /// `establish-sa esp|ah`
-    EstablishIpsec(Flow, bool),
+    EstablishIpsec(Flow, Manner),
     /// `vpn-connect`
-    Connect(IpAddr),
+    Connect(IpAddr, Manner),
+    /// `get-cert`
+    Certificate(Pair),
+    /// `logout-user`
+    Logout(String),
     /// `vpn-disconnect`
     Disconnect(IpAddr),
     /// `show-event`
@@ -37,6 +41,17 @@ pub enum Command {
     Status(bool),
     /// `-h`
     Help,
+}
+
+/// How something is negotiated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// `-w`: wait for the outcome.
+    pub wait: bool,
+    /// `-n`: the name of the `remote` block.
+    pub remote: Option<String>,
+    /// `-u`: the user to log in as; the password is asked for.
+    pub user: Option<String>,
 }
 
 /// Two ends.
@@ -248,20 +263,20 @@ fn operation(operands: &mut Operands<'_>) -> Result<Command, ArgumentError> {
         },
         "establish-sa" => establish(operands)?,
         "vpn-connect" => {
-            refuse_user(operands)?;
+            let manner = Manner { wait: true, ..manner(operands)? };
             let gateway = operands.next("the gateway's address")?;
-            Command::Connect(operands.address(gateway)?)
+            Command::Connect(operands.address(gateway)?, manner)
         }
+        "get-cert" => Command::Certificate(operands.pair()?),
+        "logout-user" => Command::Logout(operands.next("the user's name")?.to_owned()),
         "vpn-disconnect" => {
             let gateway = operands.next("the gateway's address")?;
             Command::Disconnect(operands.address(gateway)?)
         }
-        "status" => status(operands)?,
-        other => return Err(ArgumentError::Operands { command: other.to_owned(), problem: NOT_YET.to_owned() }),
+        // The table above has no others.
+        _ => status(operands)?,
     })
 }
-
-const NOT_YET: &str = "not supported yet";
 
 fn family(operands: &mut Operands<'_>) -> Result<Family, ArgumentError> {
     match operands.next("isakmp, esp, ah or ipsec")? {
@@ -273,31 +288,27 @@ fn family(operands: &mut Operands<'_>) -> Result<Family, ArgumentError> {
     }
 }
 
-/// `-u USER` asks for a password at the terminal, which goes to the daemon.
-fn refuse_user(operands: &mut Operands<'_>) -> Result<(), ArgumentError> {
-    if operands.flag("-u") {
-        let problem = "-u is not supported yet: give the user with xauth_login and the password in psk.txt";
-        return Err(operands.fail(problem));
+/// `-u USER`, `-n REMOTE` and `-w`, in any order.
+fn manner(operands: &mut Operands<'_>) -> Result<Manner, ArgumentError> {
+    let mut manner = Manner::default();
+    loop {
+        if operands.flag("-w") {
+            manner.wait = true;
+        } else if operands.flag("-n") {
+            manner.remote = Some(operands.next("the remote block's name")?.to_owned());
+        } else if operands.flag("-u") {
+            manner.user = Some(operands.next("the user's name")?.to_owned());
+        } else {
+            return Ok(manner);
+        }
     }
-    Ok(())
 }
 
 fn establish(operands: &mut Operands<'_>) -> Result<Command, ArgumentError> {
-    let mut wait = false;
-    loop {
-        refuse_user(operands)?;
-        if operands.flag("-w") {
-            wait = true;
-        } else if operands.flag("-n") {
-            // The remote block is found by the peer's address.
-            operands.next("the remote block's name")?;
-        } else {
-            break;
-        }
-    }
+    let manner = manner(operands)?;
     Ok(match family(operands)? {
-        Family::Isakmp => Command::EstablishIsakmp(operands.pair()?, wait),
-        _ => Command::EstablishIpsec(operands.flow()?, wait),
+        Family::Isakmp => Command::EstablishIsakmp(operands.pair()?, manner),
+        _ => Command::EstablishIpsec(operands.flow()?, manner),
     })
 }
 
@@ -336,8 +347,21 @@ mod tests {
         assert_eq!(parse("-l -l -l ss isakmp").unwrap().long, 3);
         assert_eq!(command("es -w isakmp inet 10.0.0.1 10.0.0.2"), {
             let pair = Pair { src: "10.0.0.1".parse().unwrap(), dst: "10.0.0.2".parse().unwrap() };
-            Command::EstablishIsakmp(pair, true)
+            Command::EstablishIsakmp(pair, Manner { wait: true, ..Manner::default() })
         });
+    }
+
+    #[test]
+    fn users_blocks_and_certificates() {
+        let gateway = "192.0.2.1".parse().unwrap();
+        let manner = Manner { wait: true, remote: None, user: Some("carol".to_owned()) };
+        assert_eq!(command("vpn-connect -u carol 192.0.2.1"), Command::Connect(gateway, manner));
+        let Command::EstablishIsakmp(_, manner) = command("es -u x -n office -w isakmp inet 10.0.0.1 10.0.0.2") else {
+            panic!("not an establish-sa isakmp");
+        };
+        assert_eq!((manner.remote.as_deref(), manner.wait), (Some("office"), true));
+        assert_eq!(command("lu carol"), Command::Logout("carol".to_owned()));
+        assert!(matches!(command("gc inet6 fd00::1 fd00::2"), Command::Certificate(Pair { .. })));
     }
 
     #[test]
@@ -347,7 +371,9 @@ mod tests {
         };
         assert_eq!((flow.src.to_string(), flow.dst.to_string()), ("10.1.0.0/16".to_owned(), "10.2.0.0/16".to_owned()));
         assert_eq!((flow.src_port, flow.dst_port, flow.protocol), (0, 80, 6));
-        assert!(matches!(command("es ah inet6 fd00::1 fd00::2 any"), Command::EstablishIpsec(_, false)));
+        assert!(
+            matches!(command("es ah inet6 fd00::1 fd00::2 any"), Command::EstablishIpsec(_, manner) if manner == Manner::default())
+        );
     }
 
     #[test]
@@ -360,6 +386,9 @@ mod tests {
             ("ds isakmp inet 10.0.0.1", "delete-sa: the destination address is missing"),
             ("ds isakmp inet 10.0.0.1 fd00::1", "fd00::1 is not of the family given"),
             ("ds esp inet 10.0.0.1/33 10.0.0.2 any", "`33` is not a prefix length"),
+            ("get-cert inet 10.0.0.1", "get-cert: the destination address is missing"),
+            ("logout-user", "logout-user: the user's name is missing"),
+            ("vc -u carol", "vpn-connect: the gateway's address is missing"),
             ("rc more", "nothing more is taken, but there is `more`"),
             ("st -f xml", "`xml` is not a format"),
         ] {

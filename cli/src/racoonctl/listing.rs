@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::request::{EventReport, IsakmpReport, ScheduledReport};
-use crate::civil::{self, Civil};
+use super::request::{EstablishedReport, EventReport, IsakmpReport, ScheduledReport};
+use crate::civil::Civil;
 
 /// An ISAKMP SA that is up, by racoon's numbers of phase 1 states.
 const ESTABLISHED: u8 = 9;
 /// One that is negotiated: racoon had eight numbers, here they are one.
 const UNDER_WAY: u8 = 1;
 
-/// `show-sa isakmp`: one line each, more columns with each `-l`.
+/// `show-sa isakmp`: one line each, more columns with each `-l`. Each line ends with a blank, as racoon's.
 pub fn isakmp(sas: &[IsakmpReport], long: u8, local: fn(u64) -> Civil) -> String {
     let mut out = match long {
         0 => format!("{:<22} {:<33} {}\n", "Destination", "Cookies", "Created"),
@@ -27,11 +27,11 @@ pub fn isakmp(sas: &[IsakmpReport], long: u8, local: fn(u64) -> Civil) -> String
         let side = if sa.initiator { 'I' } else { 'R' };
         // Writing to a String cannot fail.
         let _ = match long {
-            0 => writeln!(out, "{destination:<22} {} {created}", sa.cookies),
-            1 => writeln!(out, "{destination:<22} {} {state:2} {side} 10 M {created} {:6}", sa.cookies, sa.children),
+            0 => writeln!(out, "{destination:<22} {} {created} ", sa.cookies),
+            1 => writeln!(out, "{destination:<22} {} {state:2} {side} 10 M {created} {:6} ", sa.cookies, sa.children),
             _ => writeln!(
                 out,
-                "{:<45} {destination:<45} {} {state:2} {side} 10 M {created} {:6}",
+                "{:<45} {destination:<45} {} {state:2} {side} 10 M {created} {:6} ",
                 format!("{}.{}", sa.local, sa.local_port),
                 sa.cookies,
                 sa.children
@@ -41,12 +41,26 @@ pub fn isakmp(sas: &[IsakmpReport], long: u8, local: fn(u64) -> Civil) -> String
     out
 }
 
-/// `show-schedule`. The original numbered its timers and said when they were made, which is not kept here.
-pub fn schedule(timers: &[ScheduledReport], now: u64) -> String {
+/// `show-schedule`: racoon's columns, with what the timer is for behind them. When a timer was made is not kept: `created`
+/// is the time it fires at.
+pub fn schedule(timers: &[ScheduledReport], now: u64, local: fn(u64) -> Civil) -> String {
     let mut out = String::from("index    tick     xtime    created\n");
     for (index, timer) in timers.iter().enumerate() {
-        let due = civil::local(now.saturating_add(timer.due_in_s));
-        let _ = writeln!(out, "{index:<8} {:<8} {due} {}", timer.due_in_s, timer.what);
+        let at = now.saturating_add(timer.due_in_s);
+        let _ = writeln!(out, "{index:<8} {:<8} {at:<8} {} {}", timer.due_in_s, local(at), timer.what);
+    }
+    out
+}
+
+/// What `-w` says once phase 1 is up.
+pub fn established(report: &EstablishedReport) -> String {
+    let mut out = match report.address {
+        Some(address) => format!("Bound to address {address}\n"),
+        None => "VPN connexion established\n".to_owned(),
+    };
+    if let Some(banner) = &report.banner {
+        let line = "=".repeat(80);
+        let _ = writeln!(out, "{line}\n{banner}\n{line}");
     }
     out
 }
@@ -86,15 +100,34 @@ mod tests {
         let text = isakmp(&[sa(Some(1)), sa(None)], 0, fixed);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Destination            Cookies                           Created");
-        assert_eq!(lines[1], "10.0.0.2.500           0123456789abcdef:fedcba9876543210 2026-11-24 01:02:03");
+        assert_eq!(lines[1], "10.0.0.2.500           0123456789abcdef:fedcba9876543210 2026-11-24 01:02:03 ");
         assert_eq!(lines[2].len(), lines[1].len());
         let text = isakmp(&[sa(Some(1))], 1, fixed);
         assert_eq!(
             text.lines().next().unwrap(),
             "Destination            Cookies                           ST S  V E Created             Phase2"
         );
-        assert!(text.ends_with("  9 I 10 M 2026-11-24 01:02:03      2\n"), "{text}");
+        assert!(text.ends_with("  9 I 10 M 2026-11-24 01:02:03      2 \n"), "{text}");
         assert!(isakmp(&[sa(Some(1))], 2, fixed).starts_with("Source "));
+    }
+
+    #[test]
+    fn timers_stand_in_racoons_columns() {
+        let timers = [ScheduledReport { what: "RekeyPhase1".to_owned(), due_in_s: 60 }];
+        assert_eq!(
+            schedule(&timers, 1_700_000_000, fixed),
+            "index    tick     xtime    created\n0        60       1700000060 2026-11-24 01:02:03 RekeyPhase1\n"
+        );
+    }
+
+    #[test]
+    fn what_is_up_is_said_in_racoons_words() {
+        let mut report = EstablishedReport::default();
+        assert_eq!(established(&report), "VPN connexion established\n");
+        report.address = Some([10, 3, 0, 7].into());
+        report.banner = Some("hello".to_owned());
+        let text = established(&report);
+        assert!(text.starts_with("Bound to address 10.3.0.7\n====") && text.contains("=\nhello\n="), "{text}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What racoonctl asks of the daemon beyond what xfrmctl does, and the answers.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use policy::model::addr::IpNet;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// SAs by what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,15 +69,77 @@ pub enum RacoonRequest {
         /// The traffic.
         flow: Flow,
     },
+    /// Bring up phase 1 with a peer; answered with [`EstablishedReport`].
+    EstablishIsakmp {
+        /// Our end.
+        local: Option<IpAddr>,
+        /// The peer.
+        peer: IpAddr,
+        /// How.
+        #[serde(default)]
+        how: How,
+        /// Answer when it is up, or after this many seconds; 0 answers at once.
+        timeout_s: u64,
+    },
+    /// The certificate that a peer showed: its DER in hexadecimal.
+    Certificate {
+        /// Our end.
+        local: IpAddr,
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// Take down everything with the clients that logged in as this user.
+    Logout {
+        /// The user.
+        user: String,
+    },
     /// Negotiate the SAs that the policy for this traffic wants.
     EstablishIpsec {
         /// The traffic.
         flow: Flow,
+        /// How phase 1 is to be negotiated, if it has to be.
+        #[serde(default)]
+        how: How,
         /// Answer when they stand, or after this many seconds; 0 answers at once.
         timeout_s: u64,
     },
     /// A line for each event from now on, as [`EventReport`], until the caller leaves.
     Events,
+}
+
+/// What of phase 1 is not left to the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct How {
+    /// The name of the `remote` block.
+    pub remote: Option<String>,
+    /// User and password for XAuth.
+    pub login: Option<Login>,
+}
+
+/// User and password; `Debug` does not show the latter.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Zeroizing<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({:?}, ...)", self.user)
+    }
+}
+
+/// Phase 1 is up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EstablishedReport {
+    /// Our address in the peer's network, where mode config gave us one.
+    pub address: Option<Ipv4Addr>,
+    /// The server's words for the user, without control characters but line ends.
+    pub banner: Option<String>,
 }
 
 /// One ISAKMP SA.

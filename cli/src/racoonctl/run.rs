@@ -2,19 +2,23 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use thiserror::Error;
 
-use super::args::{ArgumentError, Arguments, Command};
-use super::listing;
-use super::request::{EventReport, Family, IsakmpReport, RacoonRequest, ScheduledReport};
+use super::args::{ArgumentError, Arguments, Command, Manner};
+use super::request::{
+    EstablishedReport, EventReport, Family, How, IsakmpReport, Login, RacoonRequest, ScheduledReport,
+};
+use super::{listing, password};
 use crate::args::{Places, RACOON_SOCKET};
 use crate::civil;
 use crate::control::{CallError, Request, call, follow};
 use crate::report::StatusReport;
+use crate::revocation::serial::from_hex;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,10 +31,12 @@ const USAGE: &str = "usage: racoonctl [-d] [-l] [-s SOCKET] COMMAND
    flush-sa {isakmp|esp|ah|ipsec}
    delete-sa isakmp {inet|inet6} SRC DST
    delete-sa {esp|ah} {inet|inet6} SRC/PREFIX/PORT DST/PREFIX/PORT {icmp|tcp|udp|gre|any}
-   establish-sa [-w] isakmp {inet|inet6} SRC DST
-   establish-sa [-w] {esp|ah} {inet|inet6} SRC/PREFIX/PORT DST/PREFIX/PORT {icmp|tcp|udp|gre|any}
-   vpn-connect GATEWAY | vpn-disconnect GATEWAY
-   The short names rc sc se st ss fs ds es vc vd are understood too.
+   establish-sa [-u USER] [-n REMOTE] [-w] isakmp {inet|inet6} SRC DST
+   establish-sa [-u USER] [-n REMOTE] [-w]
+      {esp|ah} {inet|inet6} SRC/PREFIX/PORT DST/PREFIX/PORT {icmp|tcp|udp|gre|any}
+   vpn-connect [-u USER] GATEWAY | vpn-disconnect GATEWAY
+   get-cert {inet|inet6} SRC DST | logout-user USER
+   The short names rc sc se st ss fs ds es vc vd gc lu are understood too.
 ";
 
 /// Entry of the program.
@@ -44,13 +50,13 @@ pub fn main() -> ExitCode {
         }
     };
     match run(&arguments) {
-        Ok(text) => say(&text),
+        Ok(octets) => say(&octets),
         Err(error) => fail(&format!("{error}\n")),
     }
 }
 
-fn say(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
+fn say(octets: &[u8]) -> ExitCode {
+    match io::stdout().write_all(octets) {
         // A reader that had enough (`| head`) is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&format!("standard output: {error}\n")),
         _ => ExitCode::SUCCESS,
@@ -72,16 +78,25 @@ fn socket(arguments: &Arguments) -> PathBuf {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<String, CallError> {
+/// Why a command failed.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the password: {0}")]
+    Password(String),
+}
+
+fn run(arguments: &Arguments) -> Result<Vec<u8>, Failure> {
     let socket = socket(arguments);
     let ask = |request: RacoonRequest| call::<Value>(&socket, &Request::Racoon(request), PATIENCE);
     let done = |_: Value| String::new();
-    Ok(match &arguments.command {
+    let text = match &arguments.command {
         Command::Help => USAGE.to_owned(),
         Command::Reload => done(call::<Value>(&socket, &Request::Reload, PATIENCE)?),
         Command::ShowSchedule => {
             let timers: Vec<ScheduledReport> = call(&socket, &Request::Racoon(RacoonRequest::ShowSchedule), PATIENCE)?;
-            listing::schedule(&timers, now())
+            listing::schedule(&timers, now(), civil::local)
         }
         Command::ShowSa(Family::Isakmp) => {
             let sas: Vec<IsakmpReport> = call(&socket, &Request::Racoon(RacoonRequest::ShowIsakmp), PATIENCE)?;
@@ -94,17 +109,20 @@ fn run(arguments: &Arguments) -> Result<String, CallError> {
         Command::FlushSa(family) => done(ask(RacoonRequest::Flush { family: *family })?),
         Command::DeleteIsakmp(pair) => done(ask(RacoonRequest::DeletePeer { local: Some(pair.src), peer: pair.dst })?),
         Command::DeleteIpsec(family, flow) => done(ask(RacoonRequest::DeleteIpsec { family: *family, flow: *flow })?),
-        Command::EstablishIsakmp(pair, wait) => {
-            // What is not waited for is only begun.
-            up(&socket, pair.dst, if *wait { NEGOTIATION } else { 0 }, *wait)?
+        Command::EstablishIsakmp(pair, manner) => up(&socket, Some(pair.src), pair.dst, manner)?,
+        Command::EstablishIpsec(flow, manner) => {
+            let timeout_s = if manner.wait { NEGOTIATION } else { 0 };
+            let request = RacoonRequest::EstablishIpsec { flow: *flow, how: how(manner)?, timeout_s };
+            let text: String = call(&socket, &Request::Racoon(request), patience(timeout_s))?;
+            if manner.wait { format!("{text}\n") } else { String::new() }
         }
-        Command::EstablishIpsec(flow, wait) => {
-            let timeout_s = if *wait { NEGOTIATION } else { 0 };
-            let request = Request::Racoon(RacoonRequest::EstablishIpsec { flow: *flow, timeout_s });
-            let text: String = call(&socket, &request, patience(timeout_s))?;
-            if *wait { format!("{text}\n") } else { String::new() }
+        Command::Connect(gateway, manner) => up(&socket, None, *gateway, manner)?,
+        Command::Certificate(pair) => {
+            let request = RacoonRequest::Certificate { local: pair.src, peer: pair.dst };
+            let hex: String = call(&socket, &Request::Racoon(request), PATIENCE)?;
+            return Ok(from_hex(&hex).unwrap_or_default());
         }
-        Command::Connect(gateway) => up(&socket, *gateway, NEGOTIATION, true)?,
+        Command::Logout(user) => done(ask(RacoonRequest::Logout { user: user.clone() })?),
         Command::Disconnect(gateway) => {
             ask(RacoonRequest::DeletePeer { local: None, peer: *gateway })?;
             "VPN connexion terminated\n".to_owned()
@@ -123,18 +141,28 @@ fn run(arguments: &Arguments) -> Result<String, CallError> {
                 _ => crate::xfrmctl::show::status(&status),
             }
         }
-    })
+    };
+    Ok(text.into_bytes())
 }
 
-fn up(socket: &std::path::Path, peer: IpAddr, timeout_s: u64, wait: bool) -> Result<String, CallError> {
-    let request = Request::Up { peer: peer.to_string(), timeout_s };
-    match call::<String>(socket, &request, patience(timeout_s)) {
-        Ok(_) if wait => Ok("VPN connexion established\n".to_owned()),
-        Ok(_) => Ok(String::new()),
-        // It goes on without us.
-        Err(CallError::Refused { .. }) if !wait => Ok(String::new()),
-        Err(error) => Err(error),
-    }
+fn up(socket: &Path, local: Option<IpAddr>, peer: IpAddr, manner: &Manner) -> Result<String, Failure> {
+    // What is not waited for is only begun.
+    let timeout_s = if manner.wait { NEGOTIATION } else { 0 };
+    let request = RacoonRequest::EstablishIsakmp { local, peer, how: how(manner)?, timeout_s };
+    let report: EstablishedReport = call(socket, &Request::Racoon(request), patience(timeout_s))?;
+    Ok(if manner.wait { listing::established(&report) } else { String::new() })
+}
+
+/// Asks for the password, if there is a user that it is of.
+fn how(manner: &Manner) -> Result<How, Failure> {
+    let login = match &manner.user {
+        None => None,
+        Some(user) => {
+            let password = password::ask("Password: ").map_err(|error| Failure::Password(error.to_string()))?;
+            Some(Login { user: user.clone(), password })
+        }
+    };
+    Ok(How { remote: manner.remote.clone(), login })
 }
 
 fn patience(timeout_s: u64) -> Duration {

@@ -39,7 +39,7 @@ pub enum JournalError {
     #[error("journal {0} does not exist")]
     Missing(PathBuf),
     /// Another daemon writes it.
-    #[error("journal {0} is in use by another xfrmd")]
+    #[error("another xfrmd is running: it holds the journal {0} (stop that one first, or give this one a --run-dir)")]
     Busy(PathBuf),
     /// The file is something else.
     #[error("{0} is no journal of xfrmd: move it away")]

@@ -58,6 +58,15 @@ pub fn to_hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
+/// Octets of hexadecimal digits; `None` if it is anything else.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digits = text.as_bytes().chunks_exact(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
 /// Contents octets of a DER INTEGER as they are compared.
 ///
 /// Serial numbers are positive (RFC 5280 §4.1.2.2), but some CAs forget the zero octet in front of a set top bit; read

@@ -1,14 +1,23 @@
 //! Commands of the operator, revocation among them, and the end.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use policy::model::algorithm::XauthSide;
 
 use super::{Endpoint, Holder};
 use crate::children::Child;
-use crate::event::command::Command;
+use crate::config::Config;
+use crate::event::Output;
+use crate::event::command::{Command, Directions};
 use crate::event::question::CertificateId;
-use crate::event::sa::ChildId;
-use crate::report::{Event, Level};
+use crate::event::sa::{ChildId, Owner};
+use crate::isakmp_sa::IsakmpSa;
+use crate::report::{Event, Level, Report};
 use crate::timer::Phase1Id;
+
+/// Peers that operators say something of.
+const MOST_DIRECTIONS: usize = 1024;
 
 impl Endpoint {
     pub(super) fn command(&mut self, command: Command) {
@@ -21,7 +30,14 @@ impl Endpoint {
                     self.initiate(local, peer, Vec::new(), None);
                 }
             }
-            Command::Down { peer } => self.take_down(peer),
+            Command::Direct { peer, directions } => self.direct(peer, directions),
+            Command::Logout { user } => self.log_out(&user),
+            Command::Down { peer } => {
+                let event = Event::PeerFlushed { peer };
+                self.cx.report(Level::Info, SocketAddr::new(peer, self.cx.config.isakmp_port), event);
+                self.directions.remove(&peer);
+                self.take_down(peer);
+            }
             Command::DownAll => self.take_down_all(),
             Command::DropIsakmp => {
                 let sas: Vec<Phase1Id> = self.sas.keys().copied().collect();
@@ -43,6 +59,42 @@ impl Endpoint {
             Command::Unrevoke { serial, issuer_key } => {
                 self.revoked.retain(|id| id.serial != serial || issuer_key.is_some_and(|key| id.issuer_key != key));
             }
+        }
+    }
+
+    fn direct(&mut self, peer: IpAddr, directions: Directions) {
+        if self.directions.len() >= MOST_DIRECTIONS && !self.directions.contains_key(&peer) {
+            self.directions.pop_first();
+        }
+        self.directions.insert(peer, directions);
+    }
+
+    /// Children first, while there is an ISAKMP SA to tell the client.
+    fn log_out(&mut self, user: &str) {
+        let is_his = |sa: &&IsakmpSa| {
+            !sa.closed
+                && sa.facts.auth.xauth() == Some(XauthSide::Server)
+                && sa.session.as_ref().is_some_and(|session| session.user.as_deref() == Some(user))
+        };
+        let sas: Vec<(Phase1Id, Arc<Owner>)> =
+            self.sas.values().filter(is_his).map(|sa| (sa.id, Arc::clone(&sa.facts.owner))).collect();
+        for (_, owner) in &sas {
+            let his = |child: &&Child| child.owner.peer == owner.peer && child.owner.identity == owner.identity;
+            let children: Vec<ChildId> = self.children.iter().filter(his).map(|child| child.id).collect();
+            children.into_iter().for_each(|child| self.purge_child(child));
+        }
+        sas.into_iter().for_each(|(id, _)| self.delete_sa(id));
+    }
+
+    /// Uses another configuration from now on.
+    pub(super) fn configure(&mut self, config: Arc<Config>) {
+        let size = |config: &Config| config.mode_cfg.as_ref().and_then(|given| given.pool).map_or(0, |pool| pool.size);
+        let (from, to) = (size(&self.cx.config), size(&config));
+        self.refusals.forgive_all();
+        self.cx.config = config;
+        if from != to {
+            let event = Event::PoolResized { from, to };
+            self.cx.emit(Output::Report(Report { level: Level::Info, peer: None, event }));
         }
     }
 
@@ -114,10 +166,7 @@ impl Endpoint {
             self.last_errors.note(peer.ip(), self.cx.now.wall, "its certificate was revoked");
         }
         let peer = peers.first().copied();
-        self.cx.emit(crate::event::Output::Report(crate::report::Report {
-            level: Level::Notify,
-            peer,
-            event: Event::Revoked { certificate, sas, isakmp_sas },
-        }));
+        let event = Event::Revoked { certificate, sas, isakmp_sas };
+        self.cx.emit(Output::Report(Report { level: Level::Notify, peer, event }));
     }
 }

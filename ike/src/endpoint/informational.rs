@@ -83,10 +83,8 @@ impl Endpoint {
 
     /// In clear: logged, nothing else.
     fn unprotected(&mut self, path: Path, message: &Message<'_>) {
-        let notify = decode_chain(message.header.next, message.body, Tail::Exact)
-            .ok()
-            .and_then(|payloads| bodies(&payloads, PayloadType::NOTIFY).next().map(NotifyPayload::decode))
-            .and_then(Result::ok);
+        let payloads = decode_chain(message.header.next, message.body, Tail::Exact).unwrap_or_default();
+        let notify = bodies(&payloads, PayloadType::NOTIFY).next().map(NotifyPayload::decode).and_then(Result::ok);
         match notify {
             Some(notify) => {
                 self.cx.report(Level::Warning, path.peer, Event::UnprotectedNotify { kind: notify.kind });
@@ -94,7 +92,10 @@ impl Endpoint {
                     self.refused_in_clear(path, message.header.initiator, notify.kind);
                 }
             }
-            None => self.dropped(path, "unprotected informational"),
+            None if bodies(&payloads, PayloadType::DELETE).next().is_some() => {
+                self.cx.report(Level::Warning, path.peer, Event::UnprotectedDelete);
+            }
+            None => self.dropped(path, "unknown Informational exchange received."),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Single SAs and timers, for listings that show more than a line for each peer.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Endpoint;
@@ -23,6 +23,12 @@ pub struct IsakmpStatus {
     pub established: Option<u64>,
     /// IPsec SA pairs negotiated with this peer that stand.
     pub children: usize,
+    /// May quick modes begin, or is a login or a configuration under way?
+    pub open: bool,
+    /// Our address in the peer's network, where mode config gave us one.
+    pub address: Option<Ipv4Addr>,
+    /// The server's words for the user; control characters may be among them.
+    pub banner: Option<String>,
 }
 
 /// One armed timer.
@@ -40,6 +46,7 @@ impl Endpoint {
         let children = |peer: SocketAddr| self.children.by_peer(peer.ip()).len();
         let standing = self.sas.values().filter(|sa| !sa.closed).map(|sa| {
             let (path, cookies) = (sa.facts.path, sa.facts.protection.cookies);
+            let given = sa.session.as_ref().and_then(|session| session.configuration.as_ref());
             let status = IsakmpStatus {
                 local: path.local,
                 peer: path.peer,
@@ -47,6 +54,9 @@ impl Endpoint {
                 initiator: sa.facts.role == Role::Initiator,
                 established: Some(sa.established_wall),
                 children: children(path.peer),
+                open: sa.is_open(),
+                address: given.and_then(|given| given.address),
+                banner: given.and_then(|given| given.banner.clone()),
             };
             (sa.id, status)
         });
@@ -58,6 +68,9 @@ impl Endpoint {
                 initiator: handshake.state.as_ref().is_some_and(|state| state.role() == Role::Initiator),
                 established: None,
                 children: 0,
+                open: false,
+                address: None,
+                banner: None,
             };
             (handshake.id, status)
         });

@@ -106,11 +106,13 @@ impl Endpoint {
         self.send_awaiting(id, datagram);
     }
 
-    /// The block to speak to a peer under: that of the ISAKMP SA to be renewed if it is still configured, else the first
-    /// that is not passive, else the first.
+    /// The block to speak to a peer under: that of the ISAKMP SA to be renewed, or the one that an operator named, if it is
+    /// still configured, else the first that is not passive, else the first.
     fn remote_towards(&self, peer: SocketAddr, replaces: Option<Phase1Id>) -> Option<Arc<RemoteConfig>> {
         let candidates = self.cx.config.candidates(peer);
         let renewed = replaces.and_then(|id| self.sas.get(&id)).map(|sa| &sa.facts.remote.remote.name);
+        let named = || self.directions.get(&peer.ip()).and_then(|directions| directions.remote.as_ref());
+        let renewed = renewed.or_else(named);
         candidates
             .iter()
             .find(|candidate| renewed == Some(&candidate.remote.name))

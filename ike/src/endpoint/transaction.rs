@@ -389,11 +389,14 @@ impl Endpoint {
         }
         let failed = |reason: String| (xauth_client::give_up(), After::Failed(reason));
         let name = sa.facts.remote.remote.name.clone();
-        let Some(user) = sa.facts.remote.remote.xauth_login.clone() else {
-            return failed(format!("the peer asks for a user: remote {name} has no `xauth_login`"));
-        };
-        let Some(password) = self.cx.config.psks.for_name(&user).cloned() else {
-            return failed(format!("no password of \"{user}\" in the file of `path pre_shared_key`"));
+        let given = self.directions.get(&peer.ip()).and_then(|directions| directions.login.clone());
+        let (user, password) = match (given, sa.facts.remote.remote.xauth_login.clone()) {
+            (Some(login), _) => login,
+            (None, None) => return failed(format!("the peer asks for a user: remote {name} has no `xauth_login`")),
+            (None, Some(user)) => match self.cx.config.psks.for_name(&user).cloned() {
+                Some(password) => (user, password),
+                None => return failed(format!("no password of \"{user}\" in the file of `path pre_shared_key`")),
+            },
         };
         let session = sa.session_mut();
         session.asked = session.asked.saturating_add(1);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use policy::model::sa::Protocol;
+use policy::model::secret::Secret;
 use policy::model::selector::Selector;
 
 use super::question::CertificateId;
@@ -16,6 +17,18 @@ pub enum Command {
         local: IpAddr,
         /// The peer.
         peer: IpAddr,
+    },
+    /// What an operator says of a peer before it is brought up; holds until the peer is taken down.
+    Direct {
+        /// The peer.
+        peer: IpAddr,
+        /// What he says.
+        directions: Directions,
+    },
+    /// Take down everything with the clients that logged in as this user, telling them.
+    Logout {
+        /// The user.
+        user: String,
     },
     /// Take down everything with this peer, telling it.
     Down {
@@ -45,4 +58,13 @@ pub enum Command {
         /// The issuer's key; `None` is every issuer.
         issuer_key: Option<[u8; 32]>,
     },
+}
+
+/// What an operator may say of a peer that the configuration does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directions {
+    /// The name of the `remote` block to use, one of those for the peer's address.
+    pub remote: Option<String>,
+    /// User and password for XAuth, instead of those configured.
+    pub login: Option<(String, Secret)>,
 }

@@ -33,6 +33,8 @@ pub struct PeerCertificate {
     pub issuer: String,
     /// Unix seconds of notAfter.
     pub not_after: u64,
+    /// The leaf itself, DER: what `racoonctl get-cert` shows.
+    pub der: Vec<u8>,
     /// Findings that were let pass, in racoon's words (`unable to get certificate CRL(3) at depth:0 …`).
     pub warnings: Vec<String>,
 }

@@ -214,7 +214,7 @@ pub(crate) fn offered_framing(offered: &SaPayload, between_ends: bool, nat: &Nat
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub(crate) suite: ChildSuite,
-    /// `claim`: our shorter life, to be told to the peer (RFC 2407 §4.6.3.1).
+    /// `claim`: the peer's life, longer than ours, which is to be told to it (RFC 2407 §4.6.3.1).
     pub(crate) claimed: Option<Duration>,
     /// The peer's proposals, each with the transform that was chosen, and its protocol and SPI.
     taken: Vec<(Protocol, Spi, Proposal)>,
@@ -476,7 +476,7 @@ fn life(attributes: &[Attribute], own: Duration, check: ProposalCheck) -> Result
     match check {
         ProposalCheck::Obey => Ok((peer, None)),
         ProposalCheck::Strict if peer > own => Err(long_life(own, peer)),
-        ProposalCheck::Claim if peer > own => Ok((own, Some(own))),
+        ProposalCheck::Claim if peer > own => Ok((own, Some(peer))),
         ProposalCheck::Strict | ProposalCheck::Claim => Ok((peer, None)),
         ProposalCheck::Exact if peer != own => Err(mismatched_life(own, peer)),
         ProposalCheck::Exact => Ok((peer, None)),

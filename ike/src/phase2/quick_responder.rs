@@ -335,8 +335,10 @@ fn answer(
         payloads.push((PayloadType::ID, second.encode()));
     }
     payloads.extend(facts.original_addresses(choice.suite.framing, Role::Responder));
-    if let Some(life) = choice.claimed {
-        facts.cx.report(Level::Notify, facts.sa.path.peer, Event::OwnLifetime { seconds: life.as_secs() });
+    if let Some(longer) = choice.claimed {
+        let life = choice.suite.lifetime.time;
+        let event = Event::OwnLifetime { seconds: life.as_secs(), peer: longer.as_secs() };
+        facts.cx.report(Level::Notify, facts.sa.path.peer, event);
         let attributes = [
             short(phase2_attr::LIFE_TYPE, life_type::SECONDS),
             Attribute { kind: phase2_attr::LIFE_DURATION, value: duration(life.as_secs()) },

@@ -132,6 +132,7 @@ pub struct Node {
 /// The certificate that the judge finds for a node's identity.
 pub fn certificate(name: u8) -> PeerCertificate {
     PeerCertificate {
+        der: Vec::new(),
         public_key: toy_key(name).into(),
         chain: vec![CertificateId { issuer_key: [9; 32], serial: vec![name] }],
         subject: format!("/CN=node{name}"),

@@ -104,7 +104,7 @@ fn one_line_says_what_was_offered_what_is_allowed_and_the_nearest_difference() {
     list.transforms.push(Transform { number: 2, id: 12, attributes: attributes(Some(128), Some(2)) });
     assert_eq!(
         chosen(vec![list], &ours, &layers(ESP)).unwrap_err(),
-        "no suitable proposal found: peer offers ESP 3des/hmac_md5, aes 128/hmac_sha1 transport; ours is ESP aes \
+        "no suitable proposal found. peer offers ESP 3des/hmac_md5, aes 128/hmac_sha1 transport; ours is ESP aes \
          128/hmac_sha256, aes_gcm16 128 any PFS group; nearest difference: authtype mismatched: aes 128/hmac_sha1"
     );
 }

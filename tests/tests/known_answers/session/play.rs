@@ -426,6 +426,7 @@ fn sign(hash: &[u8]) -> Vec<u8> {
 
 fn certificate(public_key: PublicKey) -> PeerCertificate {
     PeerCertificate {
+        der: Vec::new(),
         public_key,
         chain: vec![CertificateId { issuer_key: [1; 32], serial: vec![1] }],
         subject: "/CN=peer".to_owned(),
