@@ -158,7 +158,7 @@ mod tests {
             passed += u64::from(limits.admit(peer(1), now));
             told += limits.due(now).iter().map(|(_, count)| count).sum::<u64>();
         }
-        assert!((140..=145).contains(&passed), "{passed}");
+        assert!((130..=145).contains(&passed), "{passed}");
         assert_eq!(passed + limits.total(), 100_000);
         assert!(told > 0 && told < limits.total(), "told every {TELL:?}, not at the end only");
         let last = limits.wake_at().unwrap();

@@ -24,7 +24,9 @@ mod refusals;
 mod rekey;
 mod roadwarrior;
 mod roadwarrior_auth;
+mod seed_ipop;
 pub mod seeds;
+mod services;
 mod shapes;
 pub mod stage;
 mod suites;
@@ -114,6 +116,8 @@ pub fn all() -> Vec<Scenario> {
     racoonctl::add(&mut out);
     directives::add(&mut out);
     seeds::add(&mut out);
+    seed_ipop::add(&mut out);
+    services::add(&mut out);
     out
 }
 
