@@ -18,22 +18,28 @@ const MOST_PEERS: usize = 1024;
 /// How often one address's count is told.
 const TELL: Duration = Duration::from_secs(5);
 
-/// A token bucket.
+/// A token bucket over log lines.
 #[derive(Debug)]
-struct Bucket {
+pub struct RateLimit {
     gap: Duration,
     room: Duration,
     /// The bucket is full again at this time; each line pushes it one gap on.
     full_at: Duration,
 }
 
-impl Bucket {
-    fn new(per_second: u32, burst: u32) -> Self {
+impl RateLimit {
+    /// `per_second` lines in the long run, as many at once.
+    pub fn new(per_second: u32) -> Self {
+        Self::with_burst(per_second, per_second)
+    }
+
+    fn with_burst(per_second: u32, burst: u32) -> Self {
         let gap = Duration::from_secs(1) / per_second.max(1);
         Self { gap, room: gap * burst.max(1), full_at: Duration::ZERO }
     }
 
-    fn take(&mut self, now: Duration) -> bool {
+    /// May a line be written at `now` (monotonic)?
+    pub fn admit(&mut self, now: Duration) -> bool {
         let full_at = self.full_at.max(now) + self.gap;
         let fits = full_at.saturating_sub(now) <= self.room;
         if fits {
@@ -46,7 +52,7 @@ impl Bucket {
 /// What one address has caused.
 #[derive(Debug)]
 struct Share {
-    bucket: Bucket,
+    bucket: RateLimit,
     held_back: u64,
     /// When what is held back is to be told.
     tell_at: Duration,
@@ -56,7 +62,7 @@ struct Share {
 #[derive(Debug)]
 pub struct Limits {
     shares: BTreeMap<IpAddr, Share>,
-    all: Bucket,
+    all: RateLimit,
     /// Held back of addresses without a share.
     others: u64,
     others_tell_at: Duration,
@@ -67,7 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             shares: BTreeMap::new(),
-            all: Bucket::new(OF_ALL, BURST_OF_ALL),
+            all: RateLimit::with_burst(OF_ALL, BURST_OF_ALL),
             others: 0,
             others_tell_at: Duration::ZERO,
             total: 0,
@@ -84,7 +90,7 @@ impl Limits {
         let may_grow = self.shares.len() < MOST_PEERS;
         let share = peer.and_then(|peer| {
             if may_grow {
-                let bucket = || Bucket::new(OF_ONE, BURST_OF_ONE);
+                let bucket = || RateLimit::with_burst(OF_ONE, BURST_OF_ONE);
                 let fresh = || Share { bucket: bucket(), held_back: 0, tell_at: Duration::ZERO };
                 return Some(self.shares.entry(peer).or_insert_with(fresh));
             }
@@ -92,7 +98,7 @@ impl Limits {
         });
         match share {
             Some(share) => {
-                if share.bucket.take(now) && self.all.take(now) {
+                if share.bucket.admit(now) && self.all.admit(now) {
                     return true;
                 }
                 if share.held_back == 0 {
@@ -101,7 +107,7 @@ impl Limits {
                 share.held_back += 1;
             }
             None => {
-                if self.all.take(now) {
+                if self.all.admit(now) {
                     return true;
                 }
                 if self.others == 0 {

@@ -98,7 +98,7 @@ pub async fn take(octets: &[u8], source: &str, notifier: &Notifier, common: &Com
 
 /// Says what a source brought that counts for nothing; strangers may send much of it.
 pub fn complain(limit: &mut logging::limit::RateLimit, source: &str, error: &NoticeError) {
-    if limit.admit(crate::daemon::clock::boottime()) != logging::limit::Admission::HoldBack {
+    if limit.admit(crate::daemon::clock::boottime()) {
         logging::warning(format_args!("revocation: a notice by {source} is refused: {error}"));
     }
 }

@@ -174,7 +174,7 @@ impl Shared {
 
     fn complain(&self, why: &str) {
         let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        if limit.admit(crate::daemon::clock::boottime()) != logging::limit::Admission::HoldBack {
+        if limit.admit(crate::daemon::clock::boottime()) {
             logging::warning(format_args!("revocation: a notice by webhook {} is refused: {why}", self.name));
         }
     }
