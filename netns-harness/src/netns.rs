@@ -113,6 +113,33 @@ impl Netns {
             .during(format!("a UDP socket on {at} in {}", self.name))
     }
 
+    /// A TCP listener that belongs to this namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn tcp_listener(&self, at: std::net::SocketAddr) -> Result<std::net::TcpListener> {
+        self.inside(&format!("a TCP listener on {at}"), || std::net::TcpListener::bind(at))
+    }
+
+    /// A TCP connection from this namespace.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn tcp_stream(&self, to: std::net::SocketAddr) -> Result<std::net::TcpStream> {
+        self.inside(&format!("a TCP connection to {to}"), || std::net::TcpStream::connect(to))
+    }
+
+    /// What is made on a thread that has moved in.
+    fn inside<T: Send>(&self, what: &str, make: impl FnOnce() -> std::io::Result<T> + Send) -> Result<T> {
+        let moved = || {
+            move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            make()
+        };
+        thread::scope(|scope| scope.spawn(moved).join())
+            .map_err(|_| Failure::new(format!("the thread for {what} panicked")))?
+            .during(format!("{what} in {}", self.name))
+    }
+
     /// Runs one iproute2 command inside; its output.
     ///
     /// # Errors

@@ -262,6 +262,14 @@ impl Authority {
         self.list(serials, 2044)
     }
 
+    /// The list of this number: a later one has a later time.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn crl_number(&self, number: u8, serials: &[u64]) -> Result<String> {
+        self.list_of(number, serials, 2044)
+    }
+
     /// A list of revoked serials that should have been replaced long ago.
     ///
     /// # Errors
@@ -272,7 +280,11 @@ impl Authority {
 
     /// A list that is to be replaced at the beginning of this year.
     fn list(&self, serials: &[u64], next_year: i32) -> Result<String> {
-        let this_update = date_time_ymd(2024, 6, 1);
+        self.list_of(1, serials, next_year)
+    }
+
+    fn list_of(&self, number: u8, serials: &[u64], next_year: i32) -> Result<String> {
+        let this_update = date_time_ymd(2024, 6, number);
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: this_update,
@@ -282,7 +294,7 @@ impl Authority {
         let params = CertificateRevocationListParams {
             this_update,
             next_update: date_time_ymd(next_year, 1, 1),
-            crl_number: SerialNumber::from(1),
+            crl_number: SerialNumber::from(u64::from(number)),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,

@@ -22,6 +22,7 @@ mod psk;
 mod racoonctl;
 mod refusals;
 mod rekey;
+mod revocation;
 mod roadwarrior;
 mod roadwarrior_auth;
 mod seed_ipop;
@@ -92,6 +93,7 @@ pub fn all() -> Vec<Scenario> {
     suites::add(&mut out);
     shapes::add(&mut out);
     rekey::add(&mut out);
+    revocation::add(&mut out);
     policies::add(&mut out);
     refusals::add(&mut out);
     roadwarrior::add(&mut out);
