@@ -12,3 +12,6 @@ pub mod keylime;
 pub mod revoke;
 pub mod serial;
 pub mod stamp;
+
+#[cfg(test)]
+mod kill_tests;

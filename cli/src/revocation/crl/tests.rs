@@ -109,7 +109,9 @@ impl Entry<'_> {
                 tlv(SEQUENCE, &tlv(SEQUENCE, &[b"\x06\x03\x55\x1d\x15".to_vec(), value].concat()))
             }
         };
-        tlv(SEQUENCE, &[tlv(INTEGER, self.serial), time(1_700_000_000), reason].concat())
+        static WHEN: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+        let when = WHEN.get_or_init(|| time(1_700_000_000)).clone();
+        tlv(SEQUENCE, &[tlv(INTEGER, self.serial), when, reason].concat())
     }
 }
 
@@ -303,4 +305,51 @@ fn numbers_count_before_times() {
     assert!(crl(NOW + 1, 4).is_older_than(&crl(NOW, 5)));
     assert!(!crl(NOW + 1, 6).is_older_than(&crl(NOW, 5)));
     assert_eq!(crl(NOW, 5).number, Some(vec![5]));
+}
+
+/// A million entries: what it takes is printed, and bounded by what the machine can do at its worst.
+#[test]
+fn a_million_entries_are_one_list_and_lookups_do_not_walk() {
+    const MANY: u32 = 1_000_000;
+    let ca = Ca::new("ca");
+    let serials: Vec<[u8; 4]> = (0..MANY).map(|number| (0x1000_0000 + number).to_be_bytes()).collect();
+    let entries: Vec<Entry<'_>> = serials.iter().map(|serial| revoked(serial)).collect();
+    let der = of(NOW, &entries, &ca);
+    assert!(der.len() < MAX_CRL, "{}", der.len());
+    let before = resident();
+    let begun = std::time::Instant::now();
+    let crl = Crl::parse(&der).unwrap();
+    let parsed = begun.elapsed();
+    let store = store_for(&[&ca]);
+    assert!(matches!(store.offer(crl, origin("test"), NOW), Offered::Accepted(_)));
+    let (taken, memory) = (begun.elapsed(), resident().saturating_sub(before) / 1024);
+    let lookups = |store: &CrlStore, first: u32| {
+        let mut id = ca.id(&[]);
+        let begun = std::time::Instant::now();
+        for number in (0..10_000).map(|step| first + step * 50) {
+            id.serial = (0x1000_0000 + number).to_be_bytes().to_vec();
+            let found = store.lists(&id);
+            assert_eq!(found.is_some(), number < MANY);
+        }
+        begun.elapsed()
+    };
+    let large = lookups(&store, 0).min(lookups(&store, 0)).min(lookups(&store, MANY / 2 + 1));
+    let small_store = store_for(&[&ca]);
+    let few: Vec<Entry<'_>> = serials.iter().step_by(50).take(10_000).map(|serial| revoked(serial)).collect();
+    offer(&small_store, &of(NOW, &few, &ca));
+    let small = lookups(&small_store, 0).min(lookups(&small_store, 0));
+    println!(
+        "{} octets: parsed in {parsed:?}, in use after {taken:?}, {memory} MiB; 10,000 lookups {large:?} of a million \
+         entries, {small:?} of ten thousand",
+        der.len()
+    );
+    // A hundred times the entries, and no more than a few more halvings: a walk would be a hundred times as long.
+    assert!(large < small * 10, "{large:?} against {small:?}");
+}
+
+/// KiB of this process in memory.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().split(' ').next().unwrap().parse().unwrap()
 }

@@ -15,12 +15,12 @@ use super::*;
 
 const BOOT: [u8; 16] = [7; 16];
 
-fn certificate(issuer: u8, serial: u32) -> CertificateId {
+pub(crate) fn certificate(issuer: u8, serial: u32) -> CertificateId {
     let serial = serial.to_be_bytes().into_iter().skip_while(|&octet| octet == 0).collect();
     CertificateId { issuer_key: [issuer; 32], serial }
 }
 
-fn entry(number: u32, certificates: Vec<CertificateId>) -> Entry {
+pub(crate) fn entry(number: u32, certificates: Vec<CertificateId>) -> Entry {
     let (us, peer) = ("192.0.2.1".parse().unwrap(), std::net::Ipv4Addr::from(0x0a00_0000 + number).into());
     let name = |src, dst| SaName { protocol: Protocol::Esp, spi: Spi(0x1000 + number), src, dst };
     Entry {
