@@ -171,7 +171,13 @@ pub fn parse(file_name: &str, text: &[u8]) -> PskFile {
                 before.note(&entry, entries.len());
                 entries.push(entry);
             }
-            Err(finding) => findings.push(*finding),
+            Err(finding) => {
+                findings.push(*finding);
+                // A word alone on its line may be a key whose identity was forgotten.
+                if key_at.is_none() && !reader.is_address() {
+                    hidden.push(reader.owner_span());
+                }
+            }
         }
         hidden.extend(key_at);
         start += line.len();
@@ -212,6 +218,13 @@ impl<'a> Line<'a> {
     fn owner_span(&self) -> Span {
         let (from, to) = self.owner_range();
         self.span(from, to)
+    }
+
+    /// Is the first word an address or a network, which can be no key?
+    fn is_address(&self) -> bool {
+        let (from, to) = self.owner_range();
+        let word = self.text.get(from..to).unwrap_or_default();
+        matches!(owner(word), Owner::Address(_) | Owner::Net(_))
     }
 
     /// Where the key stands, if there is one.
@@ -423,6 +436,9 @@ mod tests {
         let text = file.render();
         assert!(text.contains("p:1:1: error: no key stands behind this identity"), "{text}");
         assert!(text.contains("p:2:10: error: a key behind 0x"), "{text}");
+        assert!(text.contains("10.0.0.1"), "{text}");
+        let text = parse("p", b"aKeyWhoseIdentityWasForgotten\n").render();
+        assert!(text.contains("p:1:1: error: no key stands") && !text.contains("WasForgotten"), "{text}");
     }
 
     #[test]

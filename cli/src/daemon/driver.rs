@@ -118,6 +118,11 @@ impl Driver {
         self.traffic.received += 1;
         self.renew_keys();
         let Datagram { local, peer, octets } = datagram;
+        if logging::enabled(Level::Debug) {
+            let (to, from) = (bracketed(local), bracketed(peer));
+            let text = format_args!("{} bytes message received from {from} to {to}", octets.len());
+            logging::log(Level::Debug, Some(peer), text);
+        }
         self.handle(Input::Datagram { local, peer, octets });
     }
 
@@ -239,6 +244,10 @@ impl Driver {
     fn send(&mut self, local: SocketAddr, peer: SocketAddr, octets: &[u8]) {
         // `timer { persend }`: as racoon, each message so many times.
         for _ in 0..self.config.timers.persend.max(1) {
+            if logging::enabled(Level::Debug) {
+                let (from, to) = (bracketed(local), bracketed(peer));
+                logging::log(Level::Debug, Some(peer), format_args!("{} bytes from {from} to {to}", octets.len()));
+            }
             let outcome = self.sockets.send(local, peer, octets);
             self.sent(local, peer, outcome);
         }

@@ -9,6 +9,7 @@ mod deletion;
 mod directives;
 pub mod drill;
 mod fragments;
+mod hooks;
 mod identities;
 mod keylime;
 mod keys;
@@ -104,6 +105,7 @@ pub fn all() -> Vec<Scenario> {
     keys::add(&mut out);
     aggressive::add(&mut out);
     identities::add(&mut out);
+    hooks::add(&mut out);
     drill::add(&mut out);
     keylime::add(&mut out);
     life::add(&mut out);

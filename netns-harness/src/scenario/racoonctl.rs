@@ -11,7 +11,7 @@ use crate::peer::tunnel::Tunnel;
 use crate::peer::{PATIENCE, Peer};
 use crate::process::Finished;
 use crate::scenario::Scenario;
-use crate::scenario::stage::Papers;
+use crate::scenario::stage::{BOB_SERIAL, Papers};
 use crate::wait;
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
@@ -78,6 +78,13 @@ fn play(desk: &mut Desk) -> Result<()> {
         return Err(Failure::new("show-sa ipsec and setkey -D differ").with("setkey -D", setkey.stdout));
     }
     says(&["show-schedule"], "index    tick     xtime    created")?;
+    let pipe = format!("{} get-cert inet {from} {to} | openssl x509 -inform DER -noout -serial", program.display());
+    let serial = pair.alice.check("sh", &["-c", &pipe])?;
+    if serial.trim() != format!("serial={BOB_SERIAL:02X}") {
+        return Err(evidence(Failure::new(format!("get-cert gave the certificate with {serial}"))));
+    }
+    done(&["lu", "nobody-known"])?;
+    done(&["es", "isakmp", "inet", &from, &to])?;
     says(&["status", "-f", "json"], "\"peers_established\": 1")?;
     desk.proved("establish-sa -w brought up both phases; show-sa, show-schedule and status told of them");
 
@@ -98,6 +105,10 @@ fn play(desk: &mut Desk) -> Result<()> {
         (vec!["foo"], "Invalid command [foo]"),
         (vec!["show-sa"], "isakmp, esp, ah or ipsec is missing"),
         (vec!["delete-sa", "isakmp", "inet", &from, &to], "there is nothing up with"),
+        (vec!["get-cert", "inet", &from, "192.0.2.99"], "there is nothing up between"),
+        (vec!["es", "-n", "nosuch", "isakmp", "inet", &from, &to], "no remote block \"nosuch\" is for"),
+        (vec!["delete-sa", "esp", "inet", &from, &to, "any"], "no IPsec SA is for this traffic"),
+        (vec!["vpn-connect", "192.0.2.99"], "no remote block is for 192.0.2.99"),
         (vec!["-s", "/run/nobody.sock", "rc"], "/run/nobody.sock"),
     ] {
         let refused = pair.alice.run(&program, &arguments)?;

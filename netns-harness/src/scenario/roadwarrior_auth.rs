@@ -39,7 +39,7 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
 /// A DNS server to tell.
 const DNS: Ipv4Addr = Ipv4Addr::new(10, 12, 0, 53);
 /// A user.
-const USER: &str = "carol";
+pub(super) const USER: &str = "carol";
 /// The user's password.
 pub(super) const PASSWORD: &str = "4iChxLT3pw";
 /// Where xfrmd finds users.
@@ -52,12 +52,12 @@ const NOTES: &str = "/run/hook.txt";
 /// A client on west, a gateway on east with a host behind it.
 pub(super) struct Road {
     pub(super) client: Box<dyn Peer>,
-    gateway: Box<dyn Peer>,
+    pub(super) gateway: Box<dyn Peer>,
     /// The hosts behind the two; they go with their last owner.
     _behind: [Rc<Host>; 2],
     /// The gateway's address and the office host's.
-    gateway_address: IpAddr,
-    office: IpAddr,
+    pub(super) gateway_address: IpAddr,
+    pub(super) office: IpAddr,
 }
 
 impl Road {
