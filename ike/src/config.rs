@@ -106,7 +106,10 @@ impl Config {
     /// The sainfo for traffic (source side ours) with a peer that shows its address as identity.
     pub fn sainfo_for(&self, outbound: Selector, peer: IpAddr) -> Option<&Sainfo> {
         let identity = Identity::Address(peer);
-        sainfo::find(&self.sainfos, &sainfo::Query { outbound, identity: &identity, client: peer, ph1id: 0 })
+        sainfo::find(
+            &self.sainfos,
+            &sainfo::Query { outbound, identity: &identity, groups: &[], client: peer, ph1id: 0 },
+        )
     }
 
     /// The first block for `peer`: what its address alone says.

@@ -468,6 +468,7 @@ impl Endpoint {
             role,
             auth: keyed.agreed.auth,
             assigned: None,
+            groups: Box::default(),
         };
         let times = Times { began: handshake.began, established: now.monotonic, established_wall: now.wall, expires };
         let sa = IsakmpSa::new(id, facts, std::mem::take(&mut handshake.answered), times);

@@ -98,6 +98,7 @@ impl Bench {
             role: Role::Responder,
             auth,
             assigned: None,
+            groups: Box::default(),
         };
         let established = Duration::from_secs(established);
         let life = Duration::from_secs(3600);

@@ -485,6 +485,7 @@ impl Endpoint {
             Ok(account) => {
                 self.throttle.succeeded(peer.ip());
                 session.user = Some(user.clone());
+                sa.facts.groups = account.groups.into();
                 self.become_user(id, &user);
                 self.cx.report(Level::Info, peer, Event::LoginSucceeded { user });
                 if let Some(address) = account.address {

@@ -53,6 +53,8 @@ pub(crate) struct SaFacts {
     pub(crate) auth: AuthMethod,
     /// The address that mode config gave the peer.
     pub(crate) assigned: Option<IpAddr>,
+    /// Groups of the user who logged in.
+    pub(crate) groups: Box<[String]>,
 }
 
 impl SaFacts {

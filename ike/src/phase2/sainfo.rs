@@ -23,6 +23,8 @@ pub(crate) struct Query<'a> {
     pub(crate) outbound: Selector,
     /// The authenticated identity of the peer.
     pub(crate) identity: &'a Identity,
+    /// Groups of the user that the peer logged in as.
+    pub(crate) groups: &'a [String],
     /// What `clientaddr` stands for.
     pub(crate) client: IpAddr,
     /// `ph1id` of its remote.
@@ -35,6 +37,7 @@ impl QuickFacts<'_> {
         let query = Query {
             outbound,
             identity: &self.sa.owner.identity,
+            groups: &self.sa.groups,
             client: self.sa.client_address(),
             ph1id: self.sa.remote.remote.ph1id,
         };
@@ -67,6 +70,7 @@ pub(crate) fn find<'a>(sainfos: &'a [Sainfo], query: &Query<'_>) -> Option<&'a S
             && side_fits(&sainfo.local, src, src_port, query)
             && side_fits(&sainfo.remote, dst, dst_port, query)
             && sainfo.from.as_ref().is_none_or(|from| matches(from, query.identity))
+            && sainfo.group.as_ref().is_none_or(|group| query.groups.contains(group))
     })
 }
 
@@ -105,6 +109,7 @@ mod tests {
             local,
             remote,
             from: None,
+            group: None,
             pfs_group: None,
             lifetime: Lifetime { time: DEFAULT_LIFETIME, kilobytes: None },
             ciphers: Vec::new(),
@@ -124,7 +129,7 @@ mod tests {
     }
 
     fn query<'a>(outbound: Selector, identity: &'a Identity) -> Query<'a> {
-        Query { outbound, identity, client: IpAddr::from([10, 9, 0, 1]), ph1id: 0 }
+        Query { outbound, identity, groups: &[], client: IpAddr::from([10, 9, 0, 1]), ph1id: 0 }
     }
 
     fn fits(sainfo: &Sainfo, src: &str, dst: &str) -> bool {
@@ -144,6 +149,18 @@ mod tests {
         assert!(fits(&host, "10.1.0.1/32", "10.2.0.0/16"));
         let name = block(id(Identity::Fqdn("peer.example".to_owned())), SainfoId::Anonymous);
         assert!(!fits(&name, "10.1.0.1/32", "10.2.0.0/16"));
+    }
+
+    #[test]
+    fn a_group_is_that_of_the_user_who_logged_in() {
+        let staff = Sainfo { group: Some("staff".to_owned()), ..block(SainfoId::Anonymous, SainfoId::Anonymous) };
+        let (identity, traffic) =
+            (Identity::KeyId(b"desk".to_vec()), Selector::between(net("10.1.0.0/16"), net("10.9.0.1/32")));
+        let fits = |groups: &[String]| {
+            find(std::slice::from_ref(&staff), &Query { groups, ..query(traffic, &identity) }).is_some()
+        };
+        assert!(fits(&["vpn".to_owned(), "staff".to_owned()]));
+        assert!(!fits(&["Staff".to_owned()]) && !fits(&[]), "without a login, or in another group");
     }
 
     #[test]

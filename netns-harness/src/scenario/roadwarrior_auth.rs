@@ -9,6 +9,7 @@ use crate::desk::Desk;
 use crate::failure::{Failure, Result};
 use crate::host::{Family, Host};
 use crate::kernel_state;
+use crate::peer::suite::AES128;
 use crate::peer::tunnel::{Auth, Begin, Id, Mode, ModeCfg, Tunnel, Xauth};
 use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
@@ -23,6 +24,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &PAIRS, "xauth-rsa", "certificates, then user and password; an address is given", rsa);
     for_pairs(out, &PAIRS, "xauth-psk", "a group's key, then user and password; an address is given", psk);
     for_pairs(out, &PAIRS, "xauth-hybrid", "only the gateway has a certificate; the user has a password", hybrid);
+    for_pairs(out, &CLIENTS, "xauth-group", "the user's group has a sainfo of its own", group);
     for_pairs(out, &[(Kind::Ours, Kind::Ours)], "xauth-renewed", "a renewal of phase 1 logs in again", renewed);
     for_pairs(out, &CLIENTS, "xauth-pam", "the gateway asks PAM's service racoon", pam);
     for_pairs(out, &CLIENTS, "xauth-system", "the gateway asks the machine's accounts, and their groups", system);
@@ -295,6 +297,21 @@ fn renewed(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
         "phase 1 renewed with a second login under {} pings, none lost; no script ran for it",
         tally.sent
     ));
+    Ok(())
+}
+
+/// The client knows AES-128 only, which the gateway has for the group that the user is in.
+fn group(desk: &mut Desk, client: Kind, gateway: Kind) -> Result<()> {
+    comes_in(desk, (client, gateway), |client, gateway| {
+        client.phase2.cipher = AES128;
+        for (name, cipher) in [("staff", "3des"), ("vpn", "aes 128")] {
+            gateway.extra.racoon.push_str(&format!(
+                "sainfo anonymous group \"{name}\" {{\n\tpfs_group 14;\n\tencryption_algorithm {cipher};\n\t\
+                 authentication_algorithm hmac_sha256;\n\tcompression_algorithm deflate;\n}}\n"
+            ));
+        }
+    })?;
+    desk.proved("the user's group decides which cipher there is");
     Ok(())
 }
 

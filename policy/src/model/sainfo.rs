@@ -32,6 +32,8 @@ pub struct Sainfo {
     pub remote: SainfoId,
     /// `from IDTYPE [value]`: only for peers with this phase 1 identity.
     pub from: Option<PeersIdentifier>,
+    /// `group "G"`: only for peers whose XAuth user is in this group.
+    pub group: Option<String>,
     /// Group of PFS; `None` proposes none and, as responder, accepts any.
     pub pfs_group: Option<Group>,
     /// Life of the IPsec SAs.

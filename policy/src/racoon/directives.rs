@@ -483,6 +483,7 @@ pub const DIRECTIVES: &[Directive] = &{
         works(SainfoHeader, "subnet", "ADDR[/BITS] [[PORT]] PROTOCOL"),
         works(SainfoHeader, "clientaddr", ""),
         works(SainfoHeader, "from", "TYPE [VALUE]"),
+        works(SainfoHeader, "group", "\"GROUP\""),
         works(Sainfo, "pfs_group", "2|5|14|15|16|17|18|modpBITS"),
         works(Sainfo, "pfs_group", "").only(CURVES).ours(),
         inert(Sainfo, "pfs_group", "", "broken: group 2 is used instead, unless `allow_weak` is on")

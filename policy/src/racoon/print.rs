@@ -382,6 +382,9 @@ fn sainfo(f: &mut Formatter<'_>, sainfo: &Sainfo) -> fmt::Result {
     if let Some(from) = &sainfo.from {
         write!(f, " from {}", peers_identifier(from))?;
     }
+    if let Some(group) = &sainfo.group {
+        write!(f, " group \"{group}\"")?;
+    }
     writeln!(f, " {{")?;
     if let Some(group) = sainfo.pfs_group {
         writeln!(f, "\tpfs_group {};", group.racoon_name())?;

@@ -81,6 +81,7 @@ fn config(identity: &Identity, plan: &Plan) -> Config {
         local: SainfoId::Anonymous,
         remote: SainfoId::Anonymous,
         from: None,
+        group: None,
         pfs_group: plan.pfs.then_some(Group::Modp2048),
         lifetime: day,
         ciphers: vec![aes],

@@ -212,6 +212,7 @@ pub fn config(name: u8, settings: &Settings) -> Config {
             local: SainfoId::Anonymous,
             remote: SainfoId::Anonymous,
             from: None,
+            group: None,
             pfs_group: settings.pfs,
             lifetime: Lifetime { time: settings.phase2_life, kilobytes: None },
             ciphers: vec![SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) }],

@@ -22,11 +22,30 @@ pub fn check(config: &ModeConfig, check: &PasswordCheck) -> Result<Account, Stri
         AuthSource::File(file) => users::check(Path::new(file), check, &config.auth_groups),
         AuthSource::System => {
             system::check(check)?;
-            system::in_groups(&check.user, &config.auth_groups).map(|()| Account::default())
+            account(&check.user, &config.auth_groups)
         }
         AuthSource::Pam => {
             pam::check(check)?;
-            system::in_groups(&check.user, &config.auth_groups).map(|()| Account::default())
+            account(&check.user, &config.auth_groups)
         }
     }
+}
+
+/// A user of the system with its groups, if one of them is wanted.
+fn account(user: &str, wanted: &[String]) -> Result<Account, String> {
+    let groups = match system::groups(user) {
+        // A `sainfo` for a group fits nobody then.
+        Err(_) if wanted.is_empty() => Vec::new(),
+        groups => groups?,
+    };
+    admitted(&groups, wanted)?;
+    Ok(Account { address: None, groups })
+}
+
+/// Is one of these groups wanted? If none is named, everybody may come in.
+fn admitted(groups: &[String], wanted: &[String]) -> Result<(), String> {
+    if wanted.is_empty() || groups.iter().any(|group| wanted.contains(group)) {
+        return Ok(());
+    }
+    Err("the user is in none of auth_groups".to_owned())
 }

@@ -36,33 +36,28 @@ fn verify(shadow: &str, user: &str, password: &Secret, today: u64) -> Result<(),
     }
 }
 
-/// Is the user in one of these groups? No group admits everybody.
+/// The groups of a user.
 ///
 /// # Errors
-/// No, or the files cannot be read.
-pub fn in_groups(user: &str, wanted: &[String]) -> Result<(), String> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
+/// /etc/passwd or /etc/group cannot be read.
+pub fn groups(user: &str) -> Result<Vec<String>, String> {
     let read = |path: &str| std::fs::read_to_string(Path::new(path)).map_err(|why| format!("{path}: {why}"));
     let primary = |passwd: &str| {
         let line = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
         line.split(':').nth(3).map(str::to_owned)
     };
     let primary = primary(&read("/etc/passwd")?);
-    if is_member(&read("/etc/group")?, user, primary.as_deref(), wanted) {
-        return Ok(());
-    }
-    Err("the user is in none of auth_groups".to_owned())
+    Ok(groups_of(&read("/etc/group")?, user, primary.as_deref()))
 }
 
-fn is_member(groups: &str, user: &str, primary: Option<&str>, wanted: &[String]) -> bool {
-    groups.lines().any(|line| {
+fn groups_of(groups: &str, user: &str, primary: Option<&str>) -> Vec<String> {
+    let of_user = |line: &str| {
         let mut fields = line.split(':');
-        let (name, id, members) = (fields.next(), fields.nth(1), fields.next().unwrap_or_default());
-        let is_wanted = name.is_some_and(|name| wanted.iter().any(|group| group == name));
-        is_wanted && (members.split(',').any(|member| member == user) || (id.is_some() && id == primary))
-    })
+        let (name, id, members) = (fields.next()?, fields.nth(1), fields.next().unwrap_or_default());
+        let is_member = members.split(',').any(|member| member == user) || (id.is_some() && id == primary);
+        is_member.then(|| name.to_owned())
+    };
+    groups.lines().filter_map(of_user).collect()
 }
 
 #[cfg(test)]
@@ -87,10 +82,9 @@ dave:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5:19000:0:99999:7::
     #[test]
     fn groups_by_name_and_by_number() {
         let groups = "vpn:x:100:carol,dave\nstaff:x:50:\n";
-        let wanted = |name: &str| vec![name.to_owned()];
-        assert!(is_member(groups, "carol", None, &wanted("vpn")));
-        assert!(is_member(groups, "erin", Some("50"), &wanted("staff")));
-        assert!(!is_member(groups, "erin", Some("51"), &wanted("staff")));
-        assert!(!is_member(groups, "car", None, &wanted("vpn")));
+        assert_eq!(groups_of(groups, "carol", None), ["vpn"]);
+        assert_eq!(groups_of(groups, "carol", Some("50")), ["vpn", "staff"]);
+        assert!(groups_of(groups, "erin", Some("51")).is_empty());
+        assert!(groups_of(groups, "car", None).is_empty());
     }
 }

@@ -33,9 +33,8 @@ fn verify(text: &str, check: &PasswordCheck, groups: &[String]) -> Result<Accoun
     if !crypt::matches(&check.password, hash).map_err(|why| format!("line {number}: {why}"))? {
         return Err("wrong password".to_owned());
     }
-    if !groups.is_empty() && !member_of.split(',').any(|group| groups.iter().any(|wanted| wanted == group)) {
-        return Err("the user is in none of auth_groups".to_owned());
-    }
+    let member_of: Vec<String> = member_of.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
+    super::admitted(&member_of, groups)?;
     let address = match address {
         "" => None,
         text => match text.parse::<Ipv4Addr>() {
@@ -43,7 +42,7 @@ fn verify(text: &str, check: &PasswordCheck, groups: &[String]) -> Result<Accoun
             Err(_) => return Err(format!("line {number}: \"{text}\" is no IPv4 address")),
         },
     };
-    Ok(Account { address })
+    Ok(Account { address, groups: member_of })
 }
 
 #[cfg(test)]
@@ -70,8 +69,11 @@ mod tests {
         let text = format!("# users\ncarol:{FIVE}:10.3.0.7:vpn,staff\ndave:{FIVE}\nerin:{FIVE}:nowhere\nnobody:!\n");
         let groups = vec!["vpn".to_owned()];
         let good = "Hello world!";
-        assert_eq!(verify(&text, &ask("carol", good), &groups), Ok(Account { address: Some([10, 3, 0, 7].into()) }));
-        assert_eq!(verify(&text, &ask("dave", good), &[]), Ok(Account { address: None }));
+        assert_eq!(
+            verify(&text, &ask("carol", good), &groups),
+            Ok(Account { address: Some([10, 3, 0, 7].into()), groups: vec!["vpn".to_owned(), "staff".to_owned()] })
+        );
+        assert_eq!(verify(&text, &ask("dave", good), &[]), Ok(Account::default()));
         assert!(verify(&text, &ask("dave", good), &groups).is_err());
         assert!(verify(&text, &ask("carol", "wrong"), &[]).is_err_and(|why| why == "wrong password"));
         assert!(verify(&text, &ask("erin", good), &[]).is_err_and(|why| why.contains("line 4")));

@@ -20,6 +20,7 @@ fn sainfo(ciphers: &[Cipher], integrity: &[Option<Integrity>]) -> Sainfo {
         local: SainfoId::Anonymous,
         remote: SainfoId::Anonymous,
         from: None,
+        group: None,
         pfs_group: None,
         lifetime: Lifetime { time: DEFAULT_LIFETIME, kilobytes: None },
         ciphers: ciphers.iter().map(|cipher| sized(*cipher)).collect(),

@@ -46,11 +46,11 @@ impl Entries {
     }
 }
 
-/// racoon's weights: an identity of the peer or a `remoteid` outweighs both selectors.
+/// racoon's weights: an identity of the peer (here also its group) or a `remoteid` outweighs both selectors.
 fn specificity(sainfo: &Sainfo) -> u32 {
     let selector = |id: &SainfoId| u32::from(*id != SainfoId::Anonymous);
     3 * u32::from(sainfo.remote_id != 0)
-        + 3 * u32::from(sainfo.from.is_some())
+        + 3 * u32::from(sainfo.from.is_some() || sainfo.group.is_some())
         + selector(&sainfo.local)
         + selector(&sainfo.remote)
 }
@@ -59,6 +59,7 @@ struct Header {
     local: SainfoId,
     remote: SainfoId,
     from: Option<PeersIdentifier>,
+    group: Option<String>,
 }
 
 #[derive(Default)]
@@ -86,11 +87,11 @@ impl Resolver<'_> {
         };
         let Some(body) = body else { return };
         let parts = self.sainfo_body(args, body);
-        let (Some(Header { local, remote, from }), Some(parts)) = (header, parts) else { return };
+        let (Some(Header { local, remote, from, group }), Some(parts)) = (header, parts) else { return };
         let Parts { pfs_group, lifetime, ciphers, integrity, remote_id, esn, allow_weak } = parts;
         let lifetime = Lifetime { time: lifetime.unwrap_or(DEFAULT_LIFETIME), kilobytes: None };
         let sainfo =
-            Sainfo { local, remote, from, pfs_group, lifetime, ciphers, integrity, remote_id, esn, allow_weak };
+            Sainfo { local, remote, from, group, pfs_group, lifetime, ciphers, integrity, remote_id, esn, allow_weak };
         self.check_duplicate(&sainfo, args);
         self.sainfos.list.push(sainfo);
     }
@@ -106,18 +107,13 @@ impl Resolver<'_> {
             (self.sainfo_id(args)?, self.sainfo_remote(args)?)
         };
         let mut from = None;
-        if let Some(arg) = args.peek().filter(|arg| arg.is_word("group")) {
-            self.diagnostics.push(
-                Diagnostic::error(arg.span, "`group` is not supported: the groups of XAuth users are not read")
-                    .hint("tell peers apart by their phase 1 identity: `from fqdn \"NAME\"`"),
-            );
-            args.give_up();
-            return None;
-        }
+        let mut group = None;
         if args.bump_word("from") {
             from = Some(self.peers_identifier(args)?);
+        } else if args.bump_word("group") {
+            group = Some(args.string("the name of a group in quotes", self.diagnostics)?.text.clone());
         }
-        Some(Header { local, remote, from })
+        Some(Header { local, remote, from, group })
     }
 
     /// remote := `anonymous` | `clientaddr` | id
@@ -306,8 +302,8 @@ impl Resolver<'_> {
 
     /// Only the first block with a header can ever be chosen.
     fn check_duplicate(&mut self, sainfo: &Sainfo, args: &Args<'_>) {
-        let Sainfo { local, remote, from, remote_id, .. } = sainfo;
-        if self.sainfos.headers.insert(format!("{local:?} {remote:?} {from:?} {remote_id}")) {
+        let Sainfo { local, remote, from, group, remote_id, .. } = sainfo;
+        if self.sainfos.headers.insert(format!("{local:?} {remote:?} {from:?} {group:?} {remote_id}")) {
             return;
         }
         let is_anonymous = *local == SainfoId::Anonymous && *remote == SainfoId::Anonymous;

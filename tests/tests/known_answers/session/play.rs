@@ -108,6 +108,7 @@ fn config(session: &Session, ours: Side) -> Config {
             local: SainfoId::Anonymous,
             remote: SainfoId::Anonymous,
             from: None,
+            group: None,
             pfs_group: group,
             lifetime: Lifetime { time: Duration::from_secs(life), kilobytes: None },
             ciphers: vec![cipher],
