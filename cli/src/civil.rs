@@ -36,6 +36,12 @@ impl fmt::Display for Civil {
     }
 }
 
+/// Unix seconds of a time in a certificate or CRL; before 1970 is 0.
+pub fn unix(time: &Asn1TimeRef) -> u64 {
+    let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
+    since.map_or(0, |since| u64::try_from(i64::from(since.days) * 86_400 + i64::from(since.secs)).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,10 +54,4 @@ mod tests {
         assert_eq!((one.hour, one.minute), (two.hour, two.minute));
         assert_eq!(one.to_string().len(), "2001-09-09 01:46:40".len());
     }
-}
-
-/// Unix seconds of a time in a certificate or CRL; before 1970 is 0.
-pub fn unix(time: &Asn1TimeRef) -> u64 {
-    let since = Asn1Time::from_unix(0).and_then(|epoch| epoch.diff(time));
-    since.map_or(0, |since| u64::try_from(i64::from(since.days) * 86_400 + i64::from(since.secs)).unwrap_or(0))
 }

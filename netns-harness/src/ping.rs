@@ -135,6 +135,27 @@ impl Running {
         }))
     }
 
+    /// Requests without an answer in front of the latest that has one: the last few may still be on their way.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn gaps(&self) -> Result<u64> {
+        let log = self.process.log()?;
+        let number = |line: &str| line.split("icmp_seq=").nth(1)?.split(' ').next()?.parse::<u64>().ok();
+        let answered: Vec<u64> = log.lines().filter(|line| is_answer(line)).filter_map(number).collect();
+        Ok(answered.iter().max().copied().unwrap_or_default().saturating_sub(answered.len() as u64))
+    }
+
+    /// When the latest answer came, since the epoch.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn last_answer(&self) -> Result<Option<Duration>> {
+        let log = self.process.log()?;
+        let last = log.lines().rev().find(|line| is_answer(line));
+        Ok(last.and_then(|line| line.strip_prefix('[')?.split(']').next()?.parse().ok().map(Duration::from_secs_f64)))
+    }
+
     /// Stops after the answer to the last request had time to come; what became of it all.
     ///
     /// # Errors

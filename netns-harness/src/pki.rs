@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
@@ -230,6 +231,20 @@ impl Authority {
         if style == Style::Usual {
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         }
+        let pem = params.signed_by(&key_pair(&key_pem)?, &self.issuer).during("signing a leaf")?.pem();
+        Ok(Leaf { pem, key: key_pem, serial, common_name: name.to_owned() })
+    }
+
+    /// A certificate that ends at a moment since the epoch.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn leaf_until(&self, keys: &mut KeyStore, name: &str, serial: u64, end: Duration) -> Result<Leaf> {
+        let key_pem = keys.take()?;
+        let mut params = leaf_params(name, serial)?;
+        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end.as_secs());
+        params.subject_alt_names = vec![SanType::DnsName(name.try_into().during("a DNS name")?)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let pem = params.signed_by(&key_pair(&key_pem)?, &self.issuer).during("signing a leaf")?.pem();
         Ok(Leaf { pem, key: key_pem, serial, common_name: name.to_owned() })
     }

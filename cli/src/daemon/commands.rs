@@ -321,10 +321,7 @@ impl Commands {
         for certificate in all {
             driver.handle(Input::Command(Command::Revoke { certificate }));
         }
-        let line = format!("{} (asked for by {})", report.summary(), order.source);
-        // The same notice may come a thousand times.
-        let level = if report.already_revoked && report.sas_deleted == 0 { Level::Info } else { Level::Notify };
-        logging::log(level, None, line);
+        say(&report, order);
         Ok(report)
     }
 
@@ -398,13 +395,10 @@ impl Commands {
     }
 
     fn cut_listed(&mut self, id: CertificateId, listed: Listed, list: &InUse, driver: &mut Driver) {
-        let by = match listed {
-            Listed::Held => {
-                self.held.insert(id.clone());
-                By::Passing
-            }
-            _ => By::Crl,
-        };
+        let by = by_list(listed);
+        if by == By::Passing {
+            self.held.insert(id.clone());
+        }
         let issuer = Issuer { key: id.issuer_key, name: list.crl.issuer_name.clone() };
         let order = Order { serial: id.serial, issuer: Some(issuer), certificate: None, source: "crl".to_owned(), by };
         // What failed has been said.
@@ -464,6 +458,19 @@ impl Commands {
             Err(error) => Err(Response::failed(Exit::NotSo, error.to_string())),
         }
     }
+}
+
+/// The line of a revocation.
+pub fn say(report: &RevocationReport, order: &Order) {
+    let line = format!("{} (asked for by {})", report.summary(), order.source);
+    // The same notice may come a thousand times.
+    let level = if report.already_revoked && report.sas_deleted == 0 { Level::Info } else { Level::Notify };
+    logging::log(level, None, line);
+}
+
+/// How much a CRL's word is worth.
+pub fn by_list(listed: Listed) -> By {
+    if listed == Listed::Held { By::Passing } else { By::Crl }
 }
 
 fn take_back(id: CertificateId) -> Command {

@@ -6,7 +6,6 @@ use ike::event::policies::{GeneratedPolicy, PolicyMatch, PolicyQuery};
 use ike::event::question::CertificateId;
 use ike::event::sa::{AdoptedChild, ChildMove, Owner, SaDirection, SaInstall, SaName, SaPair, SpiRequest};
 use ike::event::{Input, JobId};
-use ike::report::Level;
 use policy::model::sa::{ReqId, Spi};
 use policy::model::selector::Selector;
 use thiserror::Error;
@@ -117,18 +116,22 @@ impl Kernel {
         let _answers = self.connection.execute(&ours);
     }
 
-    /// Takes over what an earlier life left: complete children for the core. Halves are removed, and so are those that
-    /// rest on a certificate that was denied meanwhile; entries without an SA are forgotten. Also tells what waits for an
-    /// SA since before the event socket was open.
+    /// Takes over what an earlier life left: complete children for the core. Halves are removed; entries without an SA
+    /// are forgotten. Also tells what waits for an SA since before the event socket was open. The second list is of certificates
+    /// that were denied meanwhile and have SAs still: the caller cuts them at once.
     ///
     /// # Errors
     /// The kernel gives no dump, or the journal cannot be read.
-    pub fn adopt(&mut self, denied: &dyn Fn(&CertificateId) -> bool) -> Result<Vec<Input>, KernelError> {
+    pub fn adopt(
+        &mut self,
+        denied: &dyn Fn(&CertificateId) -> bool,
+    ) -> Result<(Vec<Input>, Vec<CertificateId>), KernelError> {
         let dump = self.connection.dump_sas(None)?.entries;
         let present: std::collections::HashMap<SaName, &Sa> =
             dump.iter().map(|sa| (lower::to_core(sa.name), sa)).collect();
         let now = clock::boottime();
         let mut inputs = Vec::new();
+        let mut refused = std::collections::BTreeSet::new();
         let records = self.journal.entries()?;
         let is_whole = |entry: &Entry| present.contains_key(&entry.inbound) && present.contains_key(&entry.outbound);
         let beside = |main: &Entry| {
@@ -150,16 +153,11 @@ impl Kernel {
                 self.registry.present(name);
             }
             let is_denied = entry.owner.certificates.iter().any(denied);
-            if is_denied && !left.is_empty() {
-                logging::log(
-                    Level::Notify,
-                    Some(entry.owner.peer),
-                    "SAs of a certificate on the deny list are deleted",
-                );
-            }
             if left.is_empty() {
                 self.forget(entry.outbound);
-            } else if left.len() == 2 && !is_denied && has_main(entry) {
+            } else if is_denied {
+                refused.extend(entry.owner.certificates.iter().filter(|one| denied(one)).cloned());
+            } else if left.len() == 2 && has_main(entry) {
                 if entry.beside.is_some() {
                     continue;
                 }
@@ -178,7 +176,7 @@ impl Kernel {
             logging::info(format_args!("{orphans} generated policies of an earlier run are deleted"));
         }
         inputs.extend(self.waiting(&dump));
-        Ok(inputs)
+        Ok((inputs, refused.into_iter().collect()))
     }
 
     fn enter(&mut self, record: &Record) {

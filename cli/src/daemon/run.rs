@@ -19,7 +19,7 @@ use xfrm::socket_policy;
 
 use super::addresses::AddressWatch;
 use super::clock::{self, Alarm};
-use super::commands::{After, Commands};
+use super::commands::{self, After, Commands};
 use super::control::{Call, ControlSocket};
 use super::driver::Driver;
 use super::feed::{self, Feed};
@@ -41,8 +41,10 @@ use crate::provider::OpensslProvider;
 use crate::revocation::crl::shelf::Shelf;
 use crate::revocation::crl::store::CrlStore;
 use crate::revocation::deny_list::SharedDenyList;
+use crate::revocation::issuer::Issuer;
 use crate::revocation::journal::JournalError;
 use crate::revocation::journal::writer::JournalWriter;
+use crate::revocation::revoke::{self, By, Order};
 
 /// Datagrams that wait for the loop; beyond these the kernel's socket buffers fill, then drop.
 const DATAGRAM_QUEUE: usize = 256;
@@ -135,7 +137,7 @@ impl Daemon {
             lists::keep(entry, &intake.common).await;
         }
         let mut kernel = Kernel::open(open_journal(&args.places.journal())?)?;
-        let adopted = adopt(&mut kernel, &deny_list, &crls)?;
+        let adopted = adopt(&mut kernel, &deny_list, &crls, &loaded)?;
 
         let (arrivals, datagrams) = mpsc::channel(DATAGRAM_QUEUE);
         let mut sockets = Sockets::new(arrivals, bypass, take_esp);
@@ -322,10 +324,34 @@ fn open_journal(path: &Path) -> Result<JournalWriter, RunError> {
 }
 
 /// Children of an earlier life, those that were denied meanwhile cut at once.
-fn adopt(kernel: &mut Kernel, deny_list: &SharedDenyList, crls: &CrlStore) -> Result<Vec<Input>, RunError> {
-    let list = deny_list.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+fn adopt(
+    kernel: &mut Kernel,
+    deny_list: &SharedDenyList,
+    crls: &CrlStore,
+    loaded: &Loaded,
+) -> Result<Vec<Input>, RunError> {
+    let mut list = deny_list.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let denied = |certificate: &CertificateId| list.contains(certificate) || crls.lists(certificate).is_some();
-    Ok(kernel.adopt(&denied)?)
+    let (inputs, refused) = kernel.adopt(&denied)?;
+    for id in refused {
+        let (name, source, by) = match (list.find(&id), crls.lists(&id)) {
+            (None, Some((listed, entry))) => {
+                (entry.crl.issuer_name.clone(), "crl".to_owned(), commands::by_list(listed))
+            }
+            (entry, _) => {
+                let entry = entry.cloned();
+                let name = entry.as_ref().map(|entry| entry.issuer_name.clone()).unwrap_or_default();
+                (name, entry.map_or_else(String::new, |entry| entry.source), By::Word)
+            }
+        };
+        let issuer = Some(Issuer { key: id.issuer_key, name });
+        let order = Order { serial: id.serial, issuer, certificate: None, source, by };
+        match revoke::revoke(&order, &loaded.issuers, &mut list, kernel, clock::now().wall) {
+            Ok(revoked) => commands::say(&revoked.report, &order),
+            Err(error) => logging::error(format_args!("SAs of a revoked certificate may be left: {error}")),
+        }
+    }
+    Ok(inputs)
 }
 
 fn plan(args: &DaemonArgs, loaded: &Loaded) -> ListenPlan {

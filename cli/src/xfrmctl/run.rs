@@ -178,9 +178,6 @@ fn revoke(which: &Which, places: &Places) -> Result<RevocationReport, Failure> {
 }
 
 fn revoke_alone(named: Named, places: &Places) -> Result<RevocationReport, Failure> {
-    let mut deny_list = DenyList::open(places.deny_list())?;
-    warn_of(deny_list.problems());
-    let mut cutter = JournalCutter::open(&places.journal())?;
     let order = Order {
         serial: named.serial,
         issuer: named.issuer,
@@ -188,9 +185,19 @@ fn revoke_alone(named: Named, places: &Places) -> Result<RevocationReport, Failu
         source: "xfrmctl".to_owned(),
         by: By::Word,
     };
+    revoke_without_daemon(&order, places)
+}
+
+/// The deny list, the journal of the dead daemon, and the kernel.
+///
+/// # Errors
+/// As [`revoke::revoke`]; no permission.
+pub fn revoke_without_daemon(order: &Order, places: &Places) -> Result<RevocationReport, Failure> {
+    let mut deny_list = DenyList::open(places.deny_list())?;
+    warn_of(deny_list.problems());
+    let mut cutter = JournalCutter::open(&places.journal())?;
     let known = known_issuers(Path::new(crate::args::DEFAULT_CONFIG));
-    let revoked = revoke::revoke(&order, &known, &mut deny_list, &mut cutter, wall())?;
-    Ok(revoked.report)
+    Ok(revoke::revoke(order, &known, &mut deny_list, &mut cutter, wall())?.report)
 }
 
 /// Trust anchors of the configuration as it lies on disk; none if it cannot be read.

@@ -24,6 +24,7 @@ mod racoonctl;
 mod refusals;
 mod rekey;
 mod revocation;
+mod revocation_mesh;
 mod roadwarrior;
 mod roadwarrior_auth;
 mod seed_ipop;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Scenario> {
     shapes::add(&mut out);
     rekey::add(&mut out);
     revocation::add(&mut out);
+    revocation_mesh::add(&mut out);
     policies::add(&mut out);
     refusals::add(&mut out);
     roadwarrior::add(&mut out);

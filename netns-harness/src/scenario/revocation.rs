@@ -217,7 +217,7 @@ fn forgeries(desk: &Desk, host_key: &str, notifier_key: &str) -> Result<Vec<Stri
 }
 
 /// A notice as keylime signs it: RSA-PSS with the longest salt.
-fn notice(desk: &Desk, key: &str, kind: &str, serial: u64) -> Result<String> {
+pub(super) fn notice(desk: &Desk, key: &str, kind: &str, serial: u64) -> Result<String> {
     let inner = format!(
         r#"{{"type": "{kind}", "ip": "10.0.0.1", "agent_id": "alice", "port": 9002, "tpm_policy": "{{}}", "meta_data": "{{\"cert_serial\": {serial}, \"subject\": \"/CN=alice.desk\"}}", "event_time": "Tue Nov 24 10:00:00 2026"}}"#
     );
@@ -275,12 +275,12 @@ fn serve(listener: &TcpListener, octets: &Mutex<Vec<u8>>) {
 }
 
 /// keylime's verifier as far as ZeroMQ goes: a PUB socket of ZMTP 3.1, as libzmq 4.3 speaks it.
-struct Publisher {
+pub(super) struct Publisher {
     subscribers: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Publisher {
-    fn start(host: &Rc<Host>, wanted: bool) -> Result<Self> {
+    pub(super) fn start(host: &Rc<Host>, wanted: bool) -> Result<Self> {
         let subscribers = Arc::new(Mutex::new(Vec::new()));
         if wanted {
             let (listener, found) = (host.netns().tcp_listener(address(PUBLISHER)?)?, Arc::clone(&subscribers));
@@ -295,7 +295,7 @@ impl Publisher {
         Ok(Self { subscribers })
     }
 
-    fn publish(&self, message: &str) -> Result<()> {
+    pub(super) fn publish(&self, message: &str) -> Result<()> {
         wait::until(PATIENCE, "a subscriber", || {
             Ok(!self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
         })?;

@@ -13,7 +13,9 @@ use super::message::{self, MAX_NOTICE, Notice};
 use crate::args::Places;
 use crate::control::{CertificateRef, Request, call};
 use crate::report::RevocationReport;
+use crate::revocation::revoke::{By, Order};
 use crate::revocation::serial;
+use crate::xfrmctl::run::revoke_without_daemon;
 
 /// How long the daemon may take: SAs are gone within milliseconds, the deny list is on the disk before.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,8 +52,16 @@ fn act(file: &Path) -> Result<String, String> {
         certificate: None,
         source: Some("keylime".to_owned()),
     });
-    let socket = Places::default().control_socket();
-    let report: RevocationReport = call(&socket, &request, PATIENCE).map_err(|error| error.to_string())?;
+    let places = Places::default();
+    let report: RevocationReport = match call(&places.control_socket(), &request, PATIENCE) {
+        // Nobody to ask: an agent that runs as root can do without, any other one is told so.
+        Err(error) if error.is_no_daemon() => {
+            let source = "keylime".to_owned();
+            let order = Order { serial: revocation.serial, issuer: None, certificate: None, source, by: By::Word };
+            revoke_without_daemon(&order, &places).map_err(|failure| format!("{error}, and without it: {failure}"))?
+        }
+        outcome => outcome.map_err(|error| error.to_string())?,
+    };
     Ok(report.summary())
 }
 
