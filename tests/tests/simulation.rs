@@ -211,6 +211,23 @@ fn revocation_cuts_and_keeps_out() {
     assert!(world.log().contains("was revoked meanwhile"), "{}", world.log());
 }
 
+/// Half-open exchanges, a verdict or a signature that is under way, larval SAs: whatever there is when the order comes.
+#[test]
+fn revocation_at_any_moment_of_a_negotiation_leaves_nothing() {
+    let certificate = CertificateId { issuer_key: [9; 32], serial: vec![2] };
+    for moment in 0..80 {
+        for initiator in 0..2 {
+            let mut world = World::new(&Settings::default(), 6).with_reports();
+            world.acquire(initiator);
+            world.run(SECOND / 200 * moment);
+            world.happen(0, Input::Command(Command::Revoke { certificate: certificate.clone() }));
+            world.run(5 * SECOND);
+            assert_eq!(world.nodes[0].endpoint.sizes().isakmp_sas, 0, "{moment} {initiator}: {}", world.log());
+            assert!(world.nodes[0].kernel.sas.is_empty(), "{moment} {initiator}: {}", world.log());
+        }
+    }
+}
+
 #[test]
 fn a_whole_recording_played_again_changes_nothing() {
     // Every datagram arrives twice, at once and again much later.

@@ -442,6 +442,17 @@ impl Commands {
         }
     }
 
+    /// Whom a CRL lists is refused, whatever the deny list says.
+    fn warn_of_lists(&self, serial: &[u8], issuer_key: Option<[u8; 32]>) {
+        for list in self.intake.crls.in_use() {
+            let is_meant = issuer_key.is_none_or(|key| key == list.issuer_key);
+            if is_meant && list.crl.lists(serial) != Listed::No {
+                let (serial, issuer) = (serial::to_decimal(serial), &list.crl.issuer_name);
+                logging::warning(format_args!("serial {serial} stays refused: it is in the CRL of {issuer}"));
+            }
+        }
+    }
+
     fn unrevoke(&self, which: &CertificateRef, driver: &mut Driver) -> Result<Response, Response> {
         let order = order(which)?;
         let key = order.issuer.as_ref().map(|issuer| issuer.key);
@@ -452,6 +463,7 @@ impl Commands {
                 let line =
                     format!("unrevoked serial {serial} (asked for by {}): {removed} entries removed", order.source);
                 logging::log(Level::Notify, None, line);
+                self.warn_of_lists(&order.serial, key);
                 driver.handle(Input::Command(Command::Unrevoke { serial: order.serial, issuer_key: key }));
                 Ok(Response::done(&removed))
             }

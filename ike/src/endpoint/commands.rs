@@ -167,6 +167,7 @@ impl Endpoint {
         }
         let peer = peers.first().copied();
         let event = Event::Revoked { certificate, sas, isakmp_sas };
-        self.cx.emit(Output::Report(Report { level: Level::Notify, peer, event }));
+        // Who has us revoke says it at Notify, with the kernel's count.
+        self.cx.emit(Output::Report(Report { level: Level::Info, peer, event }));
     }
 }

@@ -345,7 +345,13 @@ impl Endpoint {
                     }
                 }
             }
-            Ok(Next::Done(established, datagram)) => self.phase1_established(id, *established, role, datagram),
+            // A serial may have been revoked while our signature was being made.
+            Ok(Next::Done(established, datagram)) => {
+                match established.certificate.clone().map(|one| self.still_valid(one)) {
+                    Some(Err(rejection)) => self.fail_handshake(id, &ExchangeError::Certificate(rejection), protection),
+                    _ => self.phase1_established(id, *established, role, datagram),
+                }
+            }
             Err(Refused { error, state: Some(state) }) => {
                 handshake.state = Some(state);
                 handshake.refusals += 1;

@@ -16,7 +16,7 @@ use crate::ping::{self, Running};
 use crate::pki::{Authority, Style, Validity};
 use crate::scenario::revocation::{Publisher, notice};
 use crate::scenario::seeds::{KEYLIME, KEYLIME_CONF, keylime_policies, unpack_payload};
-use crate::scenario::stage::{Papers, QUIET};
+use crate::scenario::stage::{ALICE_SERIAL, Papers, QUIET};
 use crate::scenario::{Scenario, for_pairs};
 use crate::wait;
 
@@ -24,6 +24,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     out.push(Scenario::new("revocation-mesh", "one of six hosts cut off by ZeroMQ; the others lose no packet", mesh));
     const PAIRS: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Ours), (Kind::Charon, Kind::Ours)];
     for_pairs(out, &PAIRS, "revocation-intermediate", "a CRL with the intermediate's serial", intermediate);
+    for_pairs(out, &PAIRS, "revocation-while-down", "a CRL that comes while xfrmd is dead", while_down);
     for_pairs(out, &PAIRS, "revocation-expiry", "the peer's certificate ends while its SAs live", expiry);
 }
 
@@ -216,5 +217,35 @@ fn expiry(desk: &mut Desk, kind: Kind, _: Kind) -> Result<()> {
     wait::until(PATIENCE, "the audit line", || Ok(bob.log()?.contains("(asked for by expired)"))).map_err(evidence)?;
     ping::unanswered(&pair.alice, b, QUIET).map_err(evidence)?;
     desk.proved("the SAs ended with the certificate, although the daemon was killed in between; alice is refused");
+    Ok(())
+}
+
+fn while_down(desk: &mut Desk, kind: Kind, _: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let pair = desk.pair()?;
+    let (a, b) = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
+    let at_bob = Tunnel::transport(b, a, papers.credentials(&papers.bob));
+    ours::install_credentials(desk, &pair.bob, &at_bob)?;
+    let list = format!("{CERTS}/list.pem");
+    pair.bob.write(&list, 0o644, papers.authority.crl_number(1, &[])?)?;
+    let conf = ours::racoon_conf(&at_bob) + "\nrevocation { crl_file \"list.pem\"; }\n";
+    let mut bob = Ours::with_files(desk, &pair.bob, &conf, &ours::setkey_script(&at_bob))?;
+    let alice = peer::start(kind, desk, &pair.alice, Tunnel::transport(a, b, papers.credentials(&papers.alice)))?;
+    ping::answered(&pair.alice, b, PATIENCE)?;
+    bob.daemon().stop(rustix::process::Signal::KILL)?;
+    pair.bob.write(&list, 0o644, papers.authority.crl_number(2, &[ALICE_SERIAL])?)?;
+    let standing = kernel_state::sas(&pair.bob)?.len();
+    bob.restart()?;
+    let evidence = |failure: Failure| {
+        failure.with("alice's log", alice.log().unwrap_or_default()).with("bob's log", bob.log().unwrap_or_default())
+    };
+    wait::until(PATIENCE, "bob's SAs to be gone", || Ok(kernel_state::sas(&pair.bob)?.is_empty())).map_err(evidence)?;
+    let line = format!("revoked serial {ALICE_SERIAL} of /C=US/O=Desk/CN=Desk CA: {standing} SAs deleted");
+    wait::until(PATIENCE, "the audit line", || {
+        Ok(bob.log()?.lines().any(|text| text.contains(&line) && text.contains("(asked for by crl)")))
+    })
+    .map_err(evidence)?;
+    ping::unanswered(&pair.alice, b, QUIET).map_err(evidence)?;
+    desk.proved(format!("{standing} SAs outlived the daemon and went at its next start; alice is refused"));
     Ok(())
 }

@@ -47,7 +47,7 @@ pub fn trust(certificates: &[Vec<u8>]) -> Result<Arc<PeerCertificate>, Rejection
     let leaf = X509::from_der(first).map_err(malformed)?;
     let key = leaf.public_key().and_then(|key| key.rsa()).map_err(malformed)?;
     Ok(Arc::new(PeerCertificate {
-            der: Vec::new(),
+        der: Vec::new(),
         public_key: RsaPublicKey { modulus: key.n().to_vec(), exponent: key.e().to_vec() }.into(),
         chain: vec![CertificateId { issuer_key: [0; 32], serial: vec![1] }],
         subject: String::new(),
