@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::admin_port;
 use super::feed::Feed;
 use super::revokers::Revokers;
 use crate::control::{MAX_REQUEST, Request, Response};
@@ -133,7 +134,15 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 async fn converse(mut stream: UnixStream, access: &Access, calls: &mpsc::Sender<Call>, feed: &Feed) -> io::Result<()> {
     let asked = match permitted(&stream, access) {
-        Ok(scope) => read_request(&mut stream).await?.and_then(|request| within(scope, request)),
+        Ok(scope) => {
+            let mut first = [0; 2];
+            timeout(CLIENT_PATIENCE, stream.read_exact(&mut first)).await??;
+            // The original's requests begin with their length, ours are text.
+            if scope == Scope::Everything && first[1] < b'\t' {
+                return admin_port::converse(&mut stream, first, CLIENT_PATIENCE, (calls, feed)).await;
+            }
+            read_request(&mut stream, first).await?.and_then(|request| within(scope, request))
+        }
         Err(refusal) => Err(refusal),
     };
     let response = match asked {
@@ -194,10 +203,10 @@ fn permitted(stream: &UnixStream, access: &Access) -> Result<Scope, Response> {
     }
 }
 
-async fn read_request(stream: &mut UnixStream) -> io::Result<Result<Request, Response>> {
-    let mut line = Vec::new();
+async fn read_request(stream: &mut UnixStream, first: [u8; 2]) -> io::Result<Result<Request, Response>> {
+    let mut line = first.to_vec();
     // One octet more than allowed tells a full line from one cut off.
-    let mut bounded = BufReader::new(stream.take(MAX_REQUEST as u64 + 1));
+    let mut bounded = BufReader::new(stream.take((MAX_REQUEST + 1 - first.len()) as u64));
     timeout(CLIENT_PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
     if line.len() > MAX_REQUEST {
         let text = format!("the request is longer than {MAX_REQUEST} octets");
@@ -207,7 +216,7 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Result<Request, Res
     Ok(serde_json::from_slice(&line).map_err(unreadable))
 }
 
-async fn respond(request: Request, calls: &mpsc::Sender<Call>) -> Response {
+pub(super) async fn respond(request: Request, calls: &mpsc::Sender<Call>) -> Response {
     let (reply, answer) = oneshot::channel();
     let gone = || Response::failed(Exit::Unavailable, "the daemon is going down");
     if calls.send(Call { request, reply }).await.is_err() {
@@ -255,6 +264,12 @@ mod tests {
         assert_eq!(answer, "{\"result\":\"Peers\"}\n");
         let answer = ask(path.clone(), b"{\"command\":\"nonsense\"}\n".to_vec()).await;
         assert!(answer.starts_with("{\"exit\":2,\"error\":\"the request cannot be read"), "{answer}");
+        // The original's reload-config.
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(&[8, 0, 1, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await.unwrap();
+        assert_eq!(reply, [8, 0, 1, 0, 0, 0, 0, 0]);
         let answer = ask(path, vec![b'x'; MAX_REQUEST + 1]).await;
         assert!(answer.contains("longer than"), "{answer}");
     }

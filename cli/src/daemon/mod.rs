@@ -2,6 +2,7 @@
 //! kernel's meet.
 
 pub mod addresses;
+pub mod admin_port;
 pub mod certificates;
 pub mod clock;
 pub mod commands;

@@ -6,3 +6,4 @@ pub mod listing;
 pub mod password;
 pub mod request;
 pub mod run;
+pub mod wire;
