@@ -72,7 +72,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     let lax = "a revocation list that is out of date: let pass where the remote says lax";
     for_pairs(out, &JUDGES, "certificate-crl-stale-lax", lax, |d, a, b| stale_list(d, (a, b), "lax"));
     for_pairs(out, &JUDGES, "certificate-not-on-crl", "a list with others on it does not refuse this one", not_listed);
-    for_pairs(out, &PAIRS, "certificate-chain", "an intermediate sent along is used", chain);
+    for_pairs(out, &ALL_PAIRS, "certificate-chain", "an intermediate sent along is used", chain);
 }
 
 /// One side judges, and is xfrmd; the other's certificate has a fault. With xfrmd on both sides the responder judges.
@@ -154,7 +154,9 @@ fn chain(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
     let (a, b) = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
     let mut credentials = papers.credentials(&leaf);
     credentials.intermediate = Some(below.pem);
-    let at_alice = Tunnel::transport(a, b, credentials);
+    let mut at_alice = Tunnel::transport(a, b, credentials);
+    // pluto sends its leaf alone unless told to.
+    at_alice.extra.ipsec_conn = "\tsendca=issuer\n".to_owned();
     let at_bob = Tunnel::transport(b, a, papers.credentials(&papers.bob));
     let stage = Stage::with(desk, (initiator, responder), (&pair.alice, at_alice), (&pair.bob, at_bob))?;
     stage.establish(desk)?;
