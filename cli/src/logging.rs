@@ -71,7 +71,7 @@ pub fn start(target: &Target, location: WithLocation) -> io::Result<()> {
             registry.with(journal.with_field_prefix(Some("XFRMD".to_owned()))).try_init().map_err(io::Error::other)?;
             return Ok(());
         }
-        Target::System => Sink::Syslog(UnixDatagram::unbound()?),
+        Target::System => Sink::Syslog(UnixDatagram::unbound()?, SYSLOG_SOCKET.into()),
     };
     registry.with(Lines { sink, location }).try_init().map_err(io::Error::other)
 }
@@ -188,7 +188,7 @@ const fn name(level: Level) -> &'static str {
 enum Sink {
     Stderr,
     File(Mutex<LogFile>),
-    Syslog(UnixDatagram),
+    Syslog(UnixDatagram, PathBuf),
 }
 
 struct Lines {
@@ -212,9 +212,9 @@ impl<S: Subscriber> Layer<S> for Lines {
                 Ok(mut file) => file.write(&stamped(unix_seconds(), &body)),
                 Err(_poisoned) => Ok(()),
             },
-            Sink::Syslog(socket) => {
+            Sink::Syslog(socket, at) => {
                 let line = syslog_line(&parts.level, std::process::id(), &body);
-                socket.send_to(line.as_bytes(), SYSLOG_SOCKET).map(|_octets| ())
+                socket.send_to(line.as_bytes(), at).map(|_octets| ())
             }
         };
     }
@@ -325,6 +325,28 @@ mod tests {
         std::fs::remove_dir_all(directory.path()).unwrap();
         reopen();
         file.write("four\n").unwrap();
+    }
+
+    #[test]
+    fn syslog_gets_each_line_with_its_peer_and_goes_on_without_a_daemon() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().join("log");
+        let syslogd = UnixDatagram::bind(&at).unwrap();
+        syslogd.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let sink = Sink::Syslog(UnixDatagram::unbound().unwrap(), at.clone());
+        let layers = tracing_subscriber::registry().with(Lines { sink, location: WithLocation::Hidden });
+        tracing::subscriber::with_default(layers, || {
+            log(Level::Notify, Some("192.0.2.1:500".parse().unwrap()), "a\nb");
+            let mut octets = [0; 256];
+            let length = syslogd.recv(&mut octets).unwrap();
+            let pid = std::process::id();
+            assert_eq!(
+                String::from_utf8_lossy(&octets[..length]),
+                format!("<30>racoon[{pid}]: [192.0.2.1] NOTIFY: a b")
+            );
+            std::fs::remove_file(&at).unwrap();
+            error("nobody hears this");
+        });
     }
 
     #[test]
