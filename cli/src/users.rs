@@ -20,6 +20,19 @@ pub fn group_id(name: &str) -> io::Result<u32> {
     found(Group::from_name(name)?.map(|group| group.gid.as_raw()), "group", name)
 }
 
+/// The user that `name` or a number names, and the group that it has by itself.
+///
+/// # Errors
+/// As of [`user_id`]; also for a number that no user has, for then there is no group.
+pub fn user_and_group(name: &str) -> io::Result<(u32, u32)> {
+    let user = match name.parse::<u32>() {
+        Ok(number) => User::from_uid(number.into())?,
+        Err(_) => User::from_name(name)?,
+    };
+    let numbers = user.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
+    numbers.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user \"{name}\"")))
+}
+
 fn found(number: Option<u32>, kind: &str, name: &str) -> io::Result<u32> {
     number.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no {kind} \"{name}\"")))
 }

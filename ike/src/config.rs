@@ -1,6 +1,7 @@
 //! The configuration as the core needs it: resolved words plus what files held (names, certificates), never the files.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use policy::model::addr::{ISAKMP_PORT, NATT_PORT};
@@ -54,6 +55,8 @@ pub struct RemoteConfig {
 pub struct Config {
     /// The UDP port our own negotiations start from.
     pub isakmp_port: u16,
+    /// Another port for our own negotiations from these addresses (`listen { isakmp ADDR [PORT]; }`).
+    pub own_ports: BTreeMap<IpAddr, u16>,
     /// The UDP port we change to when there is a NAT.
     pub natt_port: u16,
     /// Retransmission and time limits.
@@ -74,6 +77,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             isakmp_port: ISAKMP_PORT,
+            own_ports: BTreeMap::new(),
             natt_port: NATT_PORT,
             timers: Timers::default(),
             remotes: Vec::new(),
@@ -86,6 +90,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The port that our own negotiations from `local` start from.
+    pub fn port_of(&self, local: IpAddr) -> u16 {
+        let everywhere = match local {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        let written = self.own_ports.get(&local).or_else(|| self.own_ports.get(&everywhere));
+        written.copied().unwrap_or(self.isakmp_port)
+    }
+
     /// The blocks that `peer` may speak under, best first: those with its address, or the anonymous ones if it has none
     /// of its own. A written port that is the peer's goes before; it excludes nobody, because NATs change ports.
     ///

@@ -70,7 +70,7 @@ impl Facts<'_> {
         let Some(about_us) = hashes.next() else { return };
         let theirs = discovery_hash(hash, cookies, peer);
         // pluto hashes the port of AM1 in AM3, which comes to the other one.
-        let ends = [local, SocketAddr::new(local.ip(), self.cx.config.isakmp_port)];
+        let ends = [local, SocketAddr::new(local.ip(), self.cx.config.port_of(local.ip()))];
         let is_ours = ends.into_iter().any(|end| about_us == discovery_hash(hash, cookies, end));
         let mut verdicts = vec![is_ours];
         // The peer hashes each address that it may send from.

@@ -12,6 +12,7 @@ use super::finding::{Finding, Level};
 use super::grade::{Grade, grades};
 use super::{certificates, policies};
 use crate::daemon::files::Globs;
+use crate::daemon::privileges::Identity;
 use crate::pki::remotes;
 use crate::revocation::deny_list::SharedDenyList;
 
@@ -80,6 +81,9 @@ fn config(name: &str, text: &[u8], racoon_strict: bool, findings: &mut Vec<Findi
 /// Loads what it names as the daemon would.
 fn files(name: &str, config: &DaemonConfig, deny_list: &SharedDenyList, findings: &mut Vec<Finding>) {
     let about = |level, text: String| Finding::about(level, name, text);
+    if let Err(error) = Identity::of(&config.privsep) {
+        findings.push(about(Level::Error, error.to_string()));
+    }
     match remotes::load(config, SharedDenyList::clone(deny_list)) {
         Ok(loaded) => {
             findings.extend(loaded.warnings.into_iter().map(|text| about(Level::Warning, text)));

@@ -16,6 +16,7 @@ use policy::racoon::include::Loader;
 use policy::racoon::print::Printed;
 use policy::span::Sources;
 
+use super::privileges::Identity;
 use crate::args::Ports;
 use crate::pki::load;
 use crate::pki::remotes;
@@ -88,12 +89,16 @@ impl LoadError {
 /// Everything that is wrong with it, or with one of its files.
 pub fn load(path: &Path, ports: Ports, deny_list: &SharedDenyList) -> Result<Loaded, LoadError> {
     let (daemon, mut warnings) = parse(path)?;
+    if let Err(error) = Identity::of(&daemon.privsep) {
+        return Err(LoadError::Text(vec![(Level::Error, error.to_string())]));
+    }
     let mut files = remotes::load(&daemon, SharedDenyList::clone(deny_list)).map_err(LoadError::Files)?;
     warnings.append(&mut files.warnings);
     warnings
         .extend(files.psk_file.iter().flat_map(|file| file.render().lines().map(str::to_owned).collect::<Vec<_>>()));
     let natt_port = daemon.listen.isakmp_natt.iter().find_map(|at| at.port).unwrap_or(ports.natt);
-    files.config = Arc::new(Config { isakmp_port: ports.isakmp, natt_port, ..(*files.config).clone() });
+    let own_ports = daemon.listen.isakmp.iter().rev().filter_map(|at| Some((at.addr, at.port?))).collect();
+    files.config = Arc::new(Config { isakmp_port: ports.isakmp, own_ports, natt_port, ..(*files.config).clone() });
     let issuers = anchors(&daemon);
     Ok(Loaded { path: path.to_owned(), daemon, files, issuers, warnings })
 }

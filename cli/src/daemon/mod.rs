@@ -22,6 +22,7 @@ pub mod neighbour;
 pub mod password;
 pub mod peers;
 pub mod pidfile;
+pub mod privileges;
 pub mod psks;
 pub mod racoon;
 pub mod registry;

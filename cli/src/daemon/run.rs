@@ -31,6 +31,7 @@ use super::intake::{self, Arrival, Intake, lists};
 use super::kernel::{Kernel, KernelError};
 use super::listen::{Family, ListenPlan, Listener};
 use super::pidfile::PidFile;
+use super::privileges::Identity;
 use super::revokers::Revokers;
 use super::udp::{Datagram, Sockets};
 use super::workers::Workers;
@@ -152,6 +153,12 @@ impl Daemon {
         let control = serve_control(&args, &loaded, &call_queue, &feed, &revokers)?;
         let pid_file = PidFile::write(loaded.daemon.pid_file.as_deref()).map_err(system("starting"))?;
 
+        let held = HeldPackets::hold(LARVAL_DROP);
+        // Everything is open, and no thread has been started yet.
+        if let Some(identity) = Identity::of(&loaded.daemon.privsep).map_err(system("starting"))? {
+            let own = [args.places.run_dir(), args.places.state_dir()];
+            identity.assume(&own.each_ref().map(|path| path.as_path())).map_err(system("privsep"))?;
+        }
         let (answer_queue, answers) = mpsc::unbounded_channel();
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
         let workers = Workers::start(count, &answer_queue).map_err(system("starting threads"))?;
@@ -178,7 +185,7 @@ impl Daemon {
             control,
             revokers,
             _pid_file: pid_file,
-            _held: HeldPackets::hold(LARVAL_DROP),
+            _held: held,
         })
     }
 

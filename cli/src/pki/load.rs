@@ -155,7 +155,8 @@ pub enum LoadError {
 pub fn read_private(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     let (file, found) = open(what, path)?;
     let running = rustix::process::geteuid().as_raw();
-    if found.uid() != running {
+    // After `privsep` it is root's files that the daemon reads again.
+    if found.uid() != running && found.uid() != 0 {
         return Err(LoadError::Owner { what, path: path.to_owned(), owner: found.uid(), running });
     }
     let mode = found.mode() & 0o7777;

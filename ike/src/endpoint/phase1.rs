@@ -65,7 +65,7 @@ impl Endpoint {
             RemoteSelector::Anonymous => ISAKMP_PORT,
         };
         let path = self.known_path((local, peer), replaces, &wishes).unwrap_or(Path {
-            local: SocketAddr::new(local, self.cx.config.isakmp_port),
+            local: SocketAddr::new(local, self.cx.config.port_of(local)),
             peer: SocketAddr::new(peer, port),
         });
         if remote.remote.passive && replaces.is_none() {

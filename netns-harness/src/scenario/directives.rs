@@ -11,7 +11,7 @@ use crate::peer::ours::{self, Ours, PSK};
 use crate::peer::tunnel::{Auth, Tunnel};
 use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping;
-use crate::scenario::stage::{Papers, QUIET, Stage};
+use crate::scenario::stage::{BOB_SERIAL, Papers, QUIET, Stage};
 use crate::scenario::{Scenario, for_pairs};
 use crate::wait;
 
@@ -26,6 +26,7 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &ALONE, "persend", "`timer { persend 2; }` sends each message twice", persend);
     for_pairs(out, &OURS_FIRST, "psk-changed", "a psk.txt that changes counts without a reload", psk_changed);
     for_pairs(out, &OURS_FIRST, "old-sample", "the modes and ciphers of an old sample configuration", old_sample);
+    for_pairs(out, &OURS_FIRST, "privsep", "`privsep` leaves a user and three capabilities, and all goes on", privsep);
     out.push(Scenario::new("strict-address", "`listen` with an address that the host does not have", strict_address));
 }
 
@@ -54,8 +55,10 @@ fn rekey_off(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
         }
     })?;
     let before = stage.establish(desk)?;
-    stage.logged(&*stage.initiator, &["ISAKMP-SA expired"])?;
-    stage.logged(&*stage.responder, &["ISAKMP-SA expired"])?;
+    // Whose clock is a little ahead says "expired", and tells the other.
+    for side in [&stage.initiator, &stage.responder] {
+        stage.logged(&**side, &["ISAKMP-SA expired", "purged ISAKMP-SA"])?;
+    }
     ping::answered(stage.initiator.host(), stage.addresses.1, PATIENCE).map_err(|failure| stage.evidence(failure))?;
     let after = stage.agreed()?;
     let made = stage.initiator.log()?.matches("ISAKMP-SA established").count();
@@ -118,7 +121,9 @@ fn psk_changed(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> 
         tunnel
     };
     let bob = peer::start(responder, desk, &pair.bob, psk(b, a, &papers.bob, KEY))?;
-    let at_alice = psk(a, b, &papers.alice, "another key, and not the peer's");
+    let mut at_alice = psk(a, b, &papers.alice, "another key, and not the peer's");
+    // What began with the wrong key ends soon, and a new negotiation begins.
+    at_alice.extra.racoon = "timer { interval 2 sec; phase1 5 sec; }\n".to_owned();
     let alice = peer::start(initiator, desk, &pair.alice, at_alice)?;
     ping::unanswered(&pair.alice, b, QUIET)?;
     let stage = Stage { initiator: alice, responder: bob, addresses: (a, b) };
@@ -159,6 +164,46 @@ fn old_sample(desk: &mut Desk, _: Kind, responder: Kind) -> Result<()> {
         stage.logged(&*stage.initiator, &[said])?;
     }
     desk.proved("what is left of the old lists is negotiated, and each loss is said");
+    Ok(())
+}
+
+/// CAP_DAC_READ_SEARCH, CAP_NET_BIND_SERVICE, CAP_NET_ADMIN (linux/capability.h).
+const KEPT: u64 = 1 << 2 | 1 << 10 | 1 << 12;
+
+fn privsep(desk: &mut Desk, _: Kind, responder: Kind) -> Result<()> {
+    let papers = Papers::issue(desk)?;
+    let pair = desk.pair()?;
+    let (a, b) = (pair.alice.address(Family::V4), pair.bob.address(Family::V4));
+    let at_bob = Tunnel::transport(b, a, papers.credentials(&papers.bob));
+    let responder = peer::start(responder, desk, &pair.bob, at_bob)?;
+    let mut at_alice = Tunnel::transport(a, b, papers.credentials(&papers.alice));
+    at_alice.extra.racoon = "privsep { user \"nobody\"; }\n".to_owned();
+    let script = "#!/bin/sh\n/bin/cat /proc/self/status\n/sbin/ip link add up0 type dummy\n";
+    pair.alice.write("/etc/racoon/up.sh", 0o755, script)?;
+    at_alice.extra.racoon_remote = "\tscript \"/etc/racoon/up.sh\" phase1_up;\n".to_owned();
+    let mut alice = Ours::start(desk, &pair.alice, at_alice)?;
+    let failed = |failure: Failure, log: &Ours| failure.with("alice's log", log.log().unwrap_or_default());
+    ping::answered(&pair.alice, b, PATIENCE).map_err(|failure| failed(failure, &alice))?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", alice.daemon().pid()))?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let capabilities = u64::from_str_radix(field("CapEff:"), 16).during("reading CapEff")?;
+    if field("Uid:").split_whitespace().any(|number| number == "0") || capabilities != KEPT {
+        return Err(Failure::new("xfrmd has kept more than it needs").with("its status", status));
+    }
+    desk.proved(format!("user {}, capabilities {capabilities:#x}", field("Uid:").replace('\t', " ")));
+    alice.reload().map_err(|failure| failed(failure, &alice))?;
+    wait::until(PATIENCE, "the interface of the hook script", || {
+        Ok(pair.alice.netns().ip(&["link", "show", "up0"]).is_ok())
+    })
+    .map_err(|failure| failed(failure, &alice))?;
+    desk.proved("it reads its files again, and its script may change interfaces");
+    let done = alice.xfrmctl(&["revoke", "--serial", &BOB_SERIAL.to_string()])?;
+    if !done.status.success() || !kernel_state::sas(&pair.alice)?.is_empty() {
+        return Err(failed(Failure::new("revoke failed").with("its output", done.output()), &alice));
+    }
+    alice.shut_down().map_err(|failure| failed(failure, &alice))?;
+    drop(responder);
+    desk.proved("a serial is revoked on the disk and in the kernel, and it ends in good order");
     Ok(())
 }
 

@@ -48,6 +48,15 @@ pub struct Listen {
     pub admin_socket: Option<Option<AdminSocket>>,
 }
 
+/// `privsep {}`: whom the daemon becomes once it serves. Without a user it stays whom it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Privsep {
+    /// Name or number of the user.
+    pub user: Option<String>,
+    /// Name or number of the group; the user's own if none.
+    pub group: Option<String>,
+}
+
 /// A racoon.conf as it was meant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DaemonConfig {
@@ -63,6 +72,8 @@ pub struct DaemonConfig {
     pub listen: Listen,
     /// `log`.
     pub log: LogLevel,
+    /// `privsep`.
+    pub privsep: Privsep,
     /// `timer`.
     pub timers: Timers,
     /// `revocation`: further ways in for revocations.

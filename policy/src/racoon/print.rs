@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::model::addr::AddrPort;
 use crate::model::algorithm::{Integrity, SizedCipher};
-use crate::model::daemon::{DaemonConfig, Listen, LogLevel};
+use crate::model::daemon::{DaemonConfig, Listen, LogLevel, Privsep};
 use crate::model::identity::{ConfiguredId, Identity, MyIdentifier, PeersIdentifier};
 use crate::model::lifetime::Lifetime;
 use crate::model::mode_config::{AuthSource, ModeConfig, SplitKind};
@@ -36,6 +36,7 @@ impl Display for Printed<'_> {
         }
         writeln!(f, "log {};", log_level(config.log))?;
         listen(f, &config.listen)?;
+        privsep(f, &config.privsep)?;
         timers(f, &config.timers)?;
         revocation(f, &config.revocation)?;
         if let Some(block) = &config.mode_cfg {
@@ -130,6 +131,17 @@ fn listen(f: &mut Formatter<'_>, listen: &Listen) -> fmt::Result {
             writeln!(f, ";")?;
         }
     }
+    writeln!(f, "}}")
+}
+
+fn privsep(f: &mut Formatter<'_>, privsep: &Privsep) -> fmt::Result {
+    let lines = [("user", &privsep.user), ("group", &privsep.group)];
+    let mut lines = lines.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).peekable();
+    if lines.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(f, "privsep {{")?;
+    lines.try_for_each(|(name, value)| writeln!(f, "\t{name} \"{value}\";"))?;
     writeln!(f, "}}")
 }
 

@@ -117,11 +117,18 @@ impl Resolver<'_> {
 
     /// privsep := ( `user` | `group` ) ( STRING | NUMBER ) | `chroot` STRING
     fn privsep(&mut self, _: &mut Seen, args: &mut Args<'_>) {
-        if self.row(Block::Privsep, args).is_none() {
+        if !self.known(Block::Privsep, args) {
             return;
         }
-        if args.name() == "chroot" || args.optional_number().is_none() {
-            args.string("a name in quotes", self.diagnostics);
+        let number = if args.name() == "chroot" { None } else { args.optional_number() };
+        let name = match number {
+            Some((number, _)) => Some(number.to_string()),
+            None => args.string("a name in quotes", self.diagnostics).map(|name| name.text.clone()),
+        };
+        match args.name() {
+            "user" => self.config.privsep.user = name,
+            "group" => self.config.privsep.group = name,
+            _ => {}
         }
     }
 
