@@ -180,7 +180,7 @@ impl Endpoint {
         }
         self.run_timers();
         while let Some(wish) = self.later.pop_front() {
-            self.start_child(wish);
+            self.start_waiting_child(wish);
         }
     }
 

@@ -210,6 +210,11 @@ impl State {
         )
     }
 
+    /// Does the next message of a peer cost us a Diffie-Hellman exchange?
+    pub(crate) fn awaits_public_value(&self) -> bool {
+        matches!(self, Self::Responder(MainResponder::ExpectKeNonce(_)))
+    }
+
     /// Cookies as far as they are known.
     pub(crate) fn cookies(&self) -> Cookies {
         match self {

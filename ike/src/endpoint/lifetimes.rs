@@ -191,7 +191,9 @@ impl Endpoint {
                 true if same_rules => (other, old.role == Role::Initiator),
                 _ => (other, role == Role::Initiator),
             };
-            self.replace_child(loser, if ours { GRACE } else { LONG_GRACE });
+            // Of two that crossed the loser may be the one that the kernel sends by, and the DELETE that says so may be lost:
+            // where both sides go by the same rules, both take it out at the same time.
+            self.replace_child(loser, if ours || (crossed && same_rules) { GRACE } else { LONG_GRACE });
         }
     }
 

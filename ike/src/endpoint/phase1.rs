@@ -7,6 +7,7 @@ use std::time::Duration;
 use policy::model::addr::ISAKMP_PORT;
 use policy::model::remote::{ExchangeMode, Rekey, RemoteSelector};
 
+use super::admission::MOST_QUESTIONS;
 use super::contact::print;
 use super::moves::may_come;
 use super::{Endpoint, Holder};
@@ -188,6 +189,12 @@ impl Endpoint {
         match handshake.answered.check(fingerprint, self.cx.now.monotonic) {
             Seen::Again(reply) => self.answer_duplicate(path, reply),
             Seen::New if handshake.refused.as_ref().is_some_and(|(refused, _)| *refused == fingerprint) => {}
+            Seen::New
+                if handshake.state.as_ref().is_some_and(State::awaits_public_value)
+                    && !self.admission.may_exchange_keys(path.peer.ip()) =>
+            {
+                self.dropped(path, "too many main modes of this source have proved nothing yet");
+            }
             Seen::New => {
                 let before = std::mem::replace(&mut handshake.path, path);
                 self.drive_handshake(id, Step::Message(message), Some(fingerprint));
@@ -229,8 +236,13 @@ impl Endpoint {
         let Some(remote) = candidates.first().cloned() else {
             return self.refuse_exchange(mode, path, cookie);
         };
-        if mode == ExchangeMode::Aggressive && !self.admission.may_be_aggressive(peer, self.cx.now.monotonic) {
-            return self.dropped(path, "too many first messages of aggressive mode in this second");
+        if mode == ExchangeMode::Aggressive {
+            if self.cx.open_jobs() >= MOST_QUESTIONS {
+                return self.dropped(path, "too many questions to keys and judges are open");
+            }
+            if !self.admission.may_be_aggressive(peer, self.cx.now.monotonic) {
+                return self.dropped(path, "too many first messages of aggressive mode in this second");
+            }
         }
         if let Some(victim) = self.admission.victim(peer) {
             self.forget_handshake(victim);
@@ -337,7 +349,7 @@ impl Endpoint {
                     Role::Initiator => self.send_awaiting(id, datagram),
                     Role::Responder => {
                         if handshake.state.as_ref().is_some_and(State::peer_is_there) {
-                            self.admission.leave(id);
+                            self.admission.is_there(id);
                         }
                         handshake.answered.answered(datagram.clone());
                         let path = handshake.path;

@@ -46,10 +46,7 @@ impl Endpoint {
     /// Negotiates a child: on the ISAKMP SA with the peer, after the main mode under way, or after a new one.
     pub(super) fn start_child(&mut self, wish: ChildWish) {
         let what = wish.what;
-        let now = self.cx.now.monotonic;
-        let just_made = |child: &Child| !child.replaced && child.established + RACE > now;
-        let raced = self.children.by_key(&what).into_iter().filter_map(|id| self.children.get(id)).any(just_made);
-        if wish.replaces.is_none() && (raced || self.is_offered(&wish)) {
+        if self.is_coming(&wish) {
             return;
         }
         let whose = self.holder_of(&wish);
@@ -78,6 +75,21 @@ impl Endpoint {
             Some(handshake) => handshake.wishes.push(wish),
             None => self.initiate(what.local, what.peer, vec![wish], None),
         }
+    }
+
+    /// As [`Self::start_child`], for a wish that has waited for an ISAKMP SA.
+    pub(super) fn start_waiting_child(&mut self, wish: ChildWish) {
+        // It waits no more: if nothing comes of what is under way instead, the next packet asks anew.
+        self.pending.remove(&wish.what);
+        self.start_child(wish);
+    }
+
+    /// Has the peer made a child for this traffic just now, or is it about to? A renewal is made all the same.
+    fn is_coming(&mut self, wish: &ChildWish) -> bool {
+        let now = self.cx.now.monotonic;
+        let just_made = |child: &Child| !child.replaced && child.established + RACE > now;
+        let raced = self.children.by_key(&wish.what).into_iter().filter_map(|id| self.children.get(id)).any(just_made);
+        wish.replaces.is_none() && (raced || self.is_offered(wish))
     }
 
     /// Is a quick mode of the peer's for the same traffic under way? Its ESP may be here before its last message, and
