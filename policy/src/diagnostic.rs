@@ -89,14 +89,15 @@ impl Diagnostic {
     pub fn render(&self, sources: &Sources) -> String {
         let place = sources.locate(self.span);
         let severity = if self.is_error() { "error" } else { "warning" };
-        let mut out = format!("{}:{}:{}: {severity}: {}", place.file, place.line, place.column, self.message);
+        let mut first = format!("{}:{}:{}: {severity}: {}", place.file, place.line, place.column, self.message);
         if let Some(expected) = &self.expected {
-            let _ = write!(out, "; expected {expected}");
+            let _ = write!(first, "; expected {expected}");
         }
+        let mut out = printable(&first);
         out.push('\n');
         self.render_line(sources, &mut out);
         if let Some(hint) = &self.hint {
-            let _ = writeln!(out, "    = hint: {hint}");
+            let _ = writeln!(out, "    = hint: {}", printable(hint));
         }
         out
     }
@@ -110,12 +111,14 @@ impl Diagnostic {
         let marked = line.get(before..).unwrap_or("");
         let length = self.span.end.saturating_sub(self.span.start).min(marked.len());
         let carets = marked.get(..length).map_or(1, |text| text.chars().count()).max(1);
-        let printable: String = line
-            .chars()
-            .map(|ch| if ch == '\u{feff}' || (ch.is_control() && ch != '\t') { '\u{b7}' } else { ch })
-            .collect();
+        let printable = printable(&line);
         let _ = writeln!(out, "    | {printable}\n    | {lead}{}", "^".repeat(carets));
     }
+}
+
+/// What stands in a file reaches a terminal or a log without its control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|ch| if ch == '\u{feff}' || (ch.is_control() && ch != '\t') { '\u{b7}' } else { ch }).collect()
 }
 
 /// Findings in the making: what parsers write to.

@@ -437,4 +437,56 @@ mod tests {
         hooks.finish(Duration::from_millis(200));
         assert!(began.elapsed() < Duration::from_secs(4));
     }
+
+    /// ATTACKS A-29: names of every kind, a user and a configuration full of shell, before a script that quotes nothing.
+    #[test]
+    fn a29_what_a_peer_says_reaches_scripts_as_harmless_words() {
+        use ike::wire::attribute::{Attribute, AttributeValue};
+        let directory = tempfile::tempdir().unwrap();
+        let marker = directory.path().join("marker");
+        let touch = format!("touch {}", marker.display());
+        let path = directory.path().join("up.sh");
+        let names = "$REMOTE_ID $XAUTH_USER $DEFAULT_DOMAIN $SPLIT_DNS $INTERNAL_DNS4_LIST $SPLIT_INCLUDE";
+        let text = format!("#!/bin/sh\nsh -c \"echo {names}\"\neval \"echo {names}\"\nenv\n");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let hostile = [
+            format!("$({touch})"),
+            format!("`{touch}`"),
+            format!("x;{touch};y"),
+            format!("x\n{touch}\nLD_PRELOAD=/tmp/x"),
+            format!("x|{touch}&&{touch}||{touch}&"),
+            format!("\"'\\\0x>{}", marker.display()),
+            "${IFS}~*?[a]!{a,b}#%^<>\u{202e}\u{7f}".to_owned(),
+            "a".repeat(64 * 1024),
+        ];
+        for text in &hostile {
+            let der = [&[0x30, 3, 0x31, 1], text.as_bytes()].concat();
+            let ids = [
+                Identity::Fqdn(text.clone()),
+                Identity::UserFqdn(text.clone()),
+                Identity::KeyId(text.clone().into_bytes()),
+                Identity::Asn1Dn(der),
+            ];
+            // Default domain, split DNS, banner; addresses and networks that are text.
+            let attributes = [28674, 28675, 28672, 1, 3, 28676]
+                .map(|kind| Attribute { kind, value: AttributeValue::Long(text.clone().into_bytes()) });
+            for identity in ids {
+                let configuration = Configuration::read(&attributes);
+                let hook = Hook { identity, user: Some(text.clone()), configuration, ..hook(path.to_str().unwrap()) };
+                for (name, value) in environment(&hook) {
+                    let fine = |ch: char| ch.is_alphanumeric() || "._:@/=,+- ".contains(ch);
+                    assert!(value.chars().all(fine) && value.len() <= 16 * 1024, "{name}: {value:?}");
+                }
+                let Ended { output, words, .. } = execute(&hook, LONGEST).unwrap();
+                assert_eq!(words, "is done", "{output}");
+                assert!(!output.lines().any(|line| line.starts_with("LD_PRELOAD")), "{output}");
+                assert!(!marker.exists(), "{text:?} was executed\n{output}");
+            }
+        }
+        // The legal names beside them arrive as they are.
+        let legal = Hook { identity: Identity::UserFqdn("carol@vpn.example".to_owned()), ..hook("x") };
+        let all: HashMap<_, _> = environment(&legal).into_iter().collect();
+        assert_eq!(all["REMOTE_ID"], "carol@vpn.example");
+    }
 }

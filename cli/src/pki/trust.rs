@@ -13,6 +13,7 @@ use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Crl};
 
 use super::load::{self, LoadError};
+use crate::revocation::crl::is_delta;
 use crate::revocation::issuer;
 use crate::revocation::stamp::Stamp;
 
@@ -162,7 +163,10 @@ impl TrustFiles {
                 let path = directory.join(format!("{hash:08x}.r{number}"));
                 let stamp = Stamp::of(&path).unwrap_or(None);
                 consulted.push((path.clone(), stamp));
-                let Some(stamp) = stamp else { break };
+                let Some(stamp) = stamp else {
+                    found.extend(self.crls_of_gone(&path, warnings));
+                    break;
+                };
                 found.extend(self.crl_file(path, stamp, warnings));
             }
         }
@@ -198,6 +202,17 @@ impl TrustFiles {
         warnings.extend(file.problem.clone());
         let crls = file.current.iter().chain(&file.newer).cloned().collect();
         cache.insert(path, file);
+        crls
+    }
+
+    /// What a file has said holds when it is gone (ATTACKS C-10).
+    fn crls_of_gone(&self, path: &Path, warnings: &mut Vec<String>) -> Vec<Arc<X509Crl>> {
+        let cache = self.crls.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = cache.get(path) else { return Vec::new() };
+        let crls: Vec<_> = known.current.iter().chain(&known.newer).cloned().collect();
+        if !crls.is_empty() {
+            warnings.push(format!("CRL file {} is gone: what it said is still in use", path.display()));
+        }
         crls
     }
 
@@ -256,7 +271,13 @@ pub(crate) fn parse_crls(octets: &[u8]) -> Vec<Arc<X509Crl>> {
         && text.contains(BEGIN)
     {
         let blocks = text.split(BEGIN).skip(1).map(|block| format!("{BEGIN}{block}"));
-        return blocks.filter_map(|block| X509Crl::from_pem(block.as_bytes()).ok()).map(Arc::new).collect();
+        let found = blocks.filter_map(|block| X509Crl::from_pem(block.as_bytes()).ok());
+        return found.filter(is_whole).map(Arc::new).collect();
     }
-    X509Crl::from_der(octets).into_iter().map(Arc::new).collect()
+    X509Crl::from_der(octets).into_iter().filter(is_whole).map(Arc::new).collect()
+}
+
+/// A delta CRL is none by itself (ATTACKS C-4).
+fn is_whole(crl: &X509Crl) -> bool {
+    crl.to_der().is_ok_and(|der| !is_delta(&der))
 }

@@ -29,6 +29,8 @@ const PEM_BEGIN: &str = "-----BEGIN X509 CRL-----";
 const PEM_END: &str = "-----END X509 CRL-----";
 /// 2.5.29.20
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
+/// 2.5.29.27
+const DELTA_INDICATOR: &[u8] = &[0x55, 0x1d, 0x1b];
 const BOOLEAN: u8 = 0x01;
 const EXTENSIONS: u8 = 0xa0;
 
@@ -232,7 +234,13 @@ pub fn read_all(octets: &[u8]) -> Result<Vec<Crl>, CrlError> {
 #[derive(Default)]
 struct Extensions {
     number: Option<Vec<u8>>,
+    is_delta: bool,
     has_unknown_critical: bool,
+}
+
+/// Does the list say only what has changed since another one (RFC 5280 §5.2.4)? OpenSSL takes it for a whole one.
+pub(crate) fn is_delta(der: &[u8]) -> bool {
+    extensions(der).is_ok_and(|extensions| extensions.is_delta)
 }
 
 /// The extensions of the list itself: they stand behind the entries, which are skipped as one value.
@@ -259,6 +267,7 @@ fn extensions(der: &[u8]) -> Result<Extensions, DerError> {
                 let significant = digits.iter().position(|octet| *octet != 0).unwrap_or(digits.len());
                 found.number = Some(digits.get(significant..).unwrap_or_default().to_vec());
             } else {
+                found.is_delta |= name == DELTA_INDICATOR;
                 found.has_unknown_critical |= is_critical;
             }
         }
