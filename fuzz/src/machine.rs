@@ -367,8 +367,7 @@ impl Game {
             body.extend(value);
         }
         let message_id = choices.message_id();
-        let datagram =
-            self.puppet.protect(ExchangeType::TRANSACTION, message_id, vec![(PayloadType(14), body)], true);
+        let datagram = self.puppet.protect(ExchangeType::TRANSACTION, message_id, vec![(PayloadType(14), body)], true);
         self.send(datagram);
     }
 

@@ -1,10 +1,14 @@
 //! The table of certificate paths: what a judge must make of each, by kind of refusal and by its words.
 //!
 //! Keys and certificates are made here, each case with one thing wrong. RFC 5280 §6, RFC 4945 §5, ATTACKS
-//! and C-1..C-11.
+//! and C-1..C-11. Each verdict stands beside that of OpenSSL by itself on the same input (`opinion`).
 
 #[path = "chain_table/maker.rs"]
 mod maker;
+#[path = "chain_table/odd.rs"]
+mod odd;
+#[path = "chain_table/opinion.rs"]
+mod opinion;
 
 use std::fs;
 use std::path::Path;
@@ -19,6 +23,7 @@ use ike::event::question::RejectionKind::{self, *};
 use ike::event::question::{JudgeRequest, PeerCertificate, Rejection};
 use maker::{Crl, DAY, Made, Maker, NOW, ca, leaf, rsa};
 use openssl::hash::MessageDigest;
+use opinion::Fault;
 use policy::model::identity::Identity;
 use policy::model::remote::{CrlStrictness, Remote};
 use tempfile::TempDir;
@@ -116,18 +121,56 @@ impl Case {
         self.judge().judge(&self.request())
     }
 
-    /// Accepted; returns what was only warned about.
+    /// Accepted; returns what was only warned about. OpenSSL by itself accepts it too, or finds fault with no more than
+    /// what is warned about.
     #[track_caller]
     fn accepted(&self) -> Arc<PeerCertificate> {
-        self.verdict().unwrap_or_else(|rejection| panic!("refused: {rejection:?}"))
+        let accepted = self.verdict().unwrap_or_else(|rejection| panic!("refused: {rejection:?}"));
+        if self.remote.verify_cert && self.remote.peers_certfile.is_none() {
+            let warned =
+                |fault: &Fault| accepted.warnings.iter().any(|line| Fault::of(line).is_some_and(|said| said == *fault));
+            let faults = opinion::faults(self);
+            assert!(faults.iter().all(warned), "OpenSSL says {faults:?}, we warn of {:?}", accepted.warnings);
+        }
+        accepted
     }
 
+    /// Refused, for this reason. Where the reason is one of OpenSSL's, OpenSSL by itself has it too; a reason of our own is
+    /// a rule beyond it, and it is listed as such.
     #[track_caller]
     fn refused(&self, kind: RejectionKind, reason: &str) {
         let rejection = self.verdict().expect_err(reason);
         assert_eq!((rejection.kind, rejection.reason.as_str()), (kind, reason));
+        let pinned = self.remote.peers_certfile.is_some();
+        match Fault::of(reason) {
+            Some(fault) if self.remote.verify_cert && !pinned => {
+                let faults = opinion::faults(self);
+                let told = |found: &Fault| *found == fault || (found.hides_the_list() && found.depth <= fault.depth);
+                assert!(faults.iter().any(told), "OpenSSL says {faults:?} where we say {reason}");
+            }
+            Some(_) => {}
+            None => assert!(BEYOND_OPENSSL.iter().any(|rule| reason.contains(rule)), "no rule of ours: {reason}"),
+        }
     }
 }
+
+/// What we refuse though OpenSSL, asked for no purpose, accepts it.
+const BEYOND_OPENSSL: [&str; 14] = [
+    "is on the deny list",
+    "certificate of a CA used as a host's",
+    "has neither digitalSignature nor nonRepudiation",
+    "does not allow IKE",
+    "is too weak",
+    "which is broken",
+    "RSA key out of bounds",
+    "no peer's CERT payload",
+    "is no certificate",
+    "too many or too large",
+    "ID mismatched",
+    "Improper ID type",
+    "does not exist",
+    "was revoked meanwhile",
+];
 
 fn write_crl(folder: &Path, number: u8, crl: &Crl<'_>) {
     let hash = crl.issuer.certificate.subject_name_hash();

@@ -32,6 +32,8 @@ pub struct World {
     pub nodes: [Node; 2],
     /// What the link does to datagrams.
     pub impairment: Impairment,
+    /// Time that keys and judges need beyond the usual moment.
+    pub work: Duration,
     /// Nodes whose kernel has no policy but those that the core makes.
     pub without_policies: [bool; 2],
     /// Virtual time.
@@ -67,6 +69,7 @@ impl World {
         Self {
             nodes: [Node::new(1, settings, seed), Node::new(2, settings, seed)],
             impairment: Impairment::default(),
+            work: Duration::ZERO,
             without_policies: [false; 2],
             now: Duration::ZERO,
             reports: Vec::new(),
@@ -184,11 +187,11 @@ impl World {
             Output::MoveChild(moved) => self.nodes[node].kernel.relocate(&moved),
             Output::Sign { job, octets, .. } => {
                 let result = Ok(toy_sign(&self.nodes[node].key, &octets));
-                self.at(node, soon * 10, Input::Signed { job, result });
+                self.at(node, soon * 10 + self.work, Input::Signed { job, result });
             }
             Output::Judge { job, request } => {
                 let result = judge(&request.identity, &request.certificates);
-                self.at(node, soon * 10, Input::Judged { job, result });
+                self.at(node, soon * 10 + self.work, Input::Judged { job, result });
             }
             Output::FindPolicy { job, query } => {
                 let wanted = Selector::hosts(query.local, query.peer);

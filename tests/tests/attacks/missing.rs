@@ -5,6 +5,7 @@ use ike::crypto::hash;
 use ike::wire::number::{ExchangeType, PayloadType};
 use policy::model::algorithm::AuthMethod;
 use policy::model::algorithm::Hash;
+use policy::model::remote::ExchangeMode;
 use tests::sim::node::Settings;
 use tests::sim::puppet::{Begins, Payloads, Puppet};
 
@@ -58,6 +59,56 @@ fn a06_every_subset_of_every_message_of_main_mode() {
                     tried += 1;
                 }
                 assert_eq!(tried, (1 << whole.len()) - 1);
+            }
+        }
+    }
+}
+
+/// An aggressive mode up to, and without, the puppet's message `number`.
+fn aggressive_up_to(settings: &Settings, number: usize) -> Puppet {
+    let begins = if number == 2 { Begins::Victim } else { Begins::Puppet };
+    let mut puppet = Puppet::new(settings, begins, 1);
+    if number == 2 {
+        let sent = puppet.sent_meanwhile();
+        puppet.take_in(&sent);
+    }
+    if number == 3 {
+        let whole = puppet.aggressive_payloads(1);
+        let datagram = puppet.clear(ExchangeType::AGGRESSIVE, 0, &whole);
+        let sent = puppet.send(datagram);
+        puppet.take_in(&sent);
+    }
+    puppet
+}
+
+#[test]
+fn a06_every_subset_of_every_message_of_aggressive_mode() {
+    for settings in methods() {
+        let settings = Settings { exchange: ExchangeMode::Aggressive, ..settings };
+        for number in 1..=3 {
+            let template = aggressive_up_to(&settings, number).aggressive_payloads(number);
+            for subset in subsets(&template) {
+                let kinds: Vec<PayloadType> = subset.iter().map(|(kind, _)| *kind).collect();
+                let what = format!("{:?}: message {number} of {kinds:?}", settings.auth);
+                let mut puppet = aggressive_up_to(&settings, number);
+                let whole = puppet.aggressive_payloads(number);
+                let datagram = puppet.clear(ExchangeType::AGGRESSIVE, 0, &subset);
+                puppet.send(datagram);
+                assert_eq!(puppet.victim_sas(), 0, "{what}\n{}", puppet.world.log());
+                assert_eq!(puppet.victim_kernel(), 0, "{what}");
+                // What proves something and is wrong may end the exchange; nothing else may.
+                if kinds.iter().any(|kind| [PayloadType::HASH, PayloadType::SIG].contains(kind)) {
+                    continue;
+                }
+                let datagram = puppet.clear(ExchangeType::AGGRESSIVE, 0, &whole);
+                let sent = puppet.send(datagram);
+                if number == 1 {
+                    puppet.take_in(&sent);
+                    let last = puppet.aggressive_payloads(3);
+                    let datagram = puppet.clear(ExchangeType::AGGRESSIVE, 0, &last);
+                    puppet.send(datagram);
+                }
+                assert_eq!(puppet.victim_sas(), 1, "{what}: the legal message behind it\n{}", puppet.world.log());
             }
         }
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use ike::identity::der;
-use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time};
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time, Asn1Type};
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -40,7 +40,7 @@ pub struct Maker {
     name: X509Name,
     key: PKey<Private>,
     public: Option<PKey<Public>>,
-    serial: u32,
+    serial: Vec<u8>,
     from: u64,
     until: u64,
     digest: MessageDigest,
@@ -92,7 +92,7 @@ impl Maker {
             name: subject.build(),
             key: any_key(),
             public: None,
-            serial: 1,
+            serial: vec![1],
             from: NOW - DAY,
             until: NOW + 30 * DAY,
             digest: MessageDigest::sha256(),
@@ -127,8 +127,21 @@ impl Maker {
         self
     }
 
-    pub fn serial(mut self, serial: u32) -> Self {
-        self.serial = serial;
+    pub fn serial(self, serial: u32) -> Self {
+        self.serial_octets(&serial.to_be_bytes())
+    }
+
+    /// Big endian.
+    pub fn serial_octets(mut self, serial: &[u8]) -> Self {
+        self.serial = serial.to_vec();
+        self
+    }
+
+    /// A subject of this text and type alone.
+    pub fn named(mut self, text: &str, kind: Asn1Type) -> Self {
+        let mut subject = X509NameBuilder::new().unwrap();
+        subject.append_entry_by_text_with_type("CN", text, kind).unwrap();
+        self.name = subject.build();
         self
     }
 
@@ -195,7 +208,7 @@ impl Maker {
     fn sign(self, issuer: &X509Name, with: &PKey<Private>) -> Made {
         let mut builder = X509Builder::new().unwrap();
         builder.set_version(2).unwrap();
-        builder.set_serial_number(&integer(self.serial)).unwrap();
+        builder.set_serial_number(&BigNum::from_slice(&self.serial).unwrap().to_asn1_integer().unwrap()).unwrap();
         builder.set_subject_name(&self.name).unwrap();
         builder.set_issuer_name(issuer).unwrap();
         builder.set_not_before(&Asn1Time::from_unix(self.from as i64).unwrap()).unwrap();
@@ -242,11 +255,34 @@ pub struct Crl<'a> {
     pub last_update: u64,
     /// nextUpdate.
     pub next_update: u64,
+    /// When the entries were revoked.
+    pub revoked_at: u64,
+    /// crlEntryExtensions of each entry, by their contents.
+    pub of_entries: Vec<Odd>,
+    /// crlExtensions, by their contents.
+    pub extensions: Vec<Odd>,
+}
+
+/// An extension: the last octet of an OID below 2.5.29, critical, contents.
+pub type Odd = (u8, bool, Vec<u8>);
+
+/// Extensions in DER; nothing if there are none.
+fn odd(list: &[Odd]) -> Vec<u8> {
+    if list.is_empty() {
+        return Vec::new();
+    }
+    let one = |(oid, critical, contents): &Odd| {
+        let critical: &[u8] = if *critical { &[1, 1, 0xff] } else { &[] };
+        wrap(0x30, &[wrap(6, &[0x55, 0x1d, *oid]), critical.to_vec(), wrap(4, contents)].concat())
+    };
+    wrap(0x30, &list.iter().map(one).collect::<Vec<_>>().concat())
 }
 
 impl<'a> Crl<'a> {
     pub fn of(issuer: &'a Made) -> Self {
-        Self { issuer, revoked: Vec::new(), last_update: NOW - DAY, next_update: NOW + DAY }
+        let (last_update, next_update) = (NOW - DAY, NOW + DAY);
+        let (of_entries, extensions) = (Vec::new(), Vec::new());
+        Self { issuer, revoked: Vec::new(), last_update, next_update, revoked_at: last_update, of_entries, extensions }
     }
 
     pub fn revoking(mut self, serials: &[u8]) -> Self {
@@ -256,10 +292,9 @@ impl<'a> Crl<'a> {
 
     /// RFC 5280 §5.1, signed with SHA-256 and RSA.
     pub fn der(&self) -> Vec<u8> {
-        let algorithm = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11, 5, 0];
         let name = self.issuer.certificate.subject_name().to_der().unwrap();
         let mut body = vec![2, 1, 1];
-        body.extend(algorithm);
+        body.extend(RSA_SHA256);
         body.extend(name);
         body.extend(time(self.last_update));
         body.extend(time(self.next_update));
@@ -272,14 +307,17 @@ impl<'a> Crl<'a> {
                     .into_iter()
                     .chain(serial.clone())
                     .collect();
-                wrap(0x30, &[wrap(2, &padded), time(self.last_update)].concat())
+                wrap(0x30, &[wrap(2, &padded), time(self.revoked_at), odd(&self.of_entries)].concat())
             });
             body.extend(wrap(0x30, &entries.collect::<Vec<_>>().concat()));
+        }
+        if !self.extensions.is_empty() {
+            body.extend(wrap(0xa0, &odd(&self.extensions)));
         }
         let body = wrap(0x30, &body);
         let mut signer = Signer::new(MessageDigest::sha256(), &self.issuer.key).unwrap();
         let signature = signer.sign_oneshot_to_vec(&body).unwrap();
-        wrap(0x30, &[body, algorithm.to_vec(), wrap(3, &[vec![0], signature].concat())].concat())
+        wrap(0x30, &[body, RSA_SHA256.to_vec(), wrap(3, &[vec![0], signature].concat())].concat())
     }
 }
 
@@ -292,15 +330,38 @@ pub fn bundle(certificates: &[&Made]) -> Vec<u8> {
     wrap(0x30, &[signed_data.to_vec(), wrap(0xa0, &wrap(0x30, &body))].concat())
 }
 
-fn wrap(tag: u8, value: &[u8]) -> Vec<u8> {
+/// A DER value.
+pub fn wrap(tag: u8, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     der::write(&mut out, tag, value);
     out
 }
 
-fn integer(number: u32) -> Asn1Integer {
-    BigNum::from_u32(number).unwrap().to_asn1_integer().unwrap()
+/// The certificate with these octets in place of those, signed once more: what no builder makes.
+pub fn altered(made: &Made, issuer: &Made, from: &[u8], to: &[u8]) -> Vec<u8> {
+    let der = made.der();
+    let content = |der: &[u8]| -> (usize, usize) {
+        match der[1] {
+            short @ 0..0x80 => (2, usize::from(short)),
+            long => {
+                let count = usize::from(long & 0x7f);
+                (2 + count, der[2..2 + count].iter().fold(0, |length, octet| length << 8 | usize::from(*octet)))
+            }
+        }
+    };
+    let (begin, _) = content(&der);
+    let (head, length) = content(&der[begin..]);
+    let mut body = der[begin..begin + head + length].to_vec();
+    assert_eq!(from.len(), to.len());
+    let at = body.windows(from.len()).position(|window| window == from).expect("octets to alter");
+    body[at..at + to.len()].copy_from_slice(to);
+    let mut signer = Signer::new(MessageDigest::sha256(), &issuer.key).unwrap();
+    let signature = signer.sign_oneshot_to_vec(&body).unwrap();
+    wrap(0x30, &[body, RSA_SHA256.to_vec(), wrap(3, &[vec![0], signature].concat())].concat())
 }
+
+/// sha256WithRSAEncryption.
+const RSA_SHA256: [u8; 15] = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11, 5, 0];
 
 /// UTCTime, through the text OpenSSL prints: `Jan 15 08:00:00 2027 GMT`.
 fn time(unix: u64) -> Vec<u8> {
