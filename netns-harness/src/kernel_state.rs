@@ -76,6 +76,59 @@ pub fn sas_between(host: &Host, a: IpAddr, b: IpAddr) -> Result<Vec<Sa>> {
     Ok(sas(host)?.into_iter().filter(between).collect())
 }
 
+/// Every SA and every policy as the kernel sends them, newest first, but for what tells one moment from another: times,
+/// counters, sequence numbers, the kernel's own numbers of policies.
+///
+/// # Errors
+/// When the kernel does not answer, or with less than its structures hold.
+pub fn raw(host: &Host) -> Result<Vec<Vec<u8>>> {
+    /// `struct xfrm_usersa_info`: curlft and stats, seq.
+    const SA: (usize, &[std::ops::Range<usize>]) = (224, &[160..208]);
+    /// `struct xfrm_userpolicy_info`: curlft, index.
+    const POLICY: (usize, &[std::ops::Range<usize>]) = (168, &[120..152, 156..160]);
+    let mut out = Vec::new();
+    for (request, (size, fleeting)) in [(XFRM_MSG_GETSA, SA), (XFRM_MSG_GETPOLICY, POLICY)] {
+        for mut message in raw_dump(host, request)? {
+            if message.len() < size {
+                return Err(Failure::new(format!("{} octets instead of {size} at least", message.len())));
+            }
+            for range in fleeting.iter().cloned() {
+                message[range].fill(0);
+            }
+            out.push(message);
+        }
+    }
+    Ok(out)
+}
+
+/// The payloads of a dump.
+fn raw_dump(host: &Host, request: u16) -> Result<Vec<Vec<u8>>> {
+    const DONE: u16 = 3;
+    const ERROR: u16 = 2;
+    let what = || format!("asking {}'s kernel for a dump", host.name());
+    let mut header = [0; 16];
+    header[0] = 16;
+    header[4..6].copy_from_slice(&request.to_ne_bytes());
+    header[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    host.xfrm().send(&header, 0).during(what())?;
+    let mut out = Vec::new();
+    loop {
+        let (datagram, _) = host.xfrm().recv_from_full().during(what())?;
+        let mut rest = datagram.as_slice();
+        while let Some((head, _)) = rest.split_at_checked(16) {
+            let length = u32::from_ne_bytes([head[0], head[1], head[2], head[3]]);
+            let length = usize::try_from(length).during(what())?;
+            let payload = rest.get(16..length).ok_or_else(|| Failure::new(what()).during("a short message"))?;
+            match u16::from_ne_bytes([head[4], head[5]]) {
+                DONE => return Ok(out),
+                ERROR => return Err(Failure::new(what()).during("refused")),
+                _ => out.push(payload.to_vec()),
+            }
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
 /// The policies as printed, for evidence.
 ///
 /// # Errors
@@ -152,6 +205,8 @@ fn ports(attribute: &XfrmAttrs) -> Option<(u16, u16)> {
 }
 
 const AF_INET6: i32 = 10;
+const XFRM_MSG_GETSA: u16 = 0x12;
+const XFRM_MSG_GETPOLICY: u16 = 0x15;
 
 /// An algorithm in iproute2's words, its key included. The kernel reports a truncated authenticator twice; the form
 /// without the length is left out.

@@ -59,6 +59,8 @@ pub struct Location<'a> {
 struct Source {
     name: String,
     text: String,
+    /// The number of the first line: 1, but for a piece of a longer text.
+    first_line: usize,
     /// Start of each line.
     lines: Vec<usize>,
     /// Ranges that hold key material, in rising order.
@@ -75,8 +77,15 @@ impl Sources {
         let text = String::from_utf8_lossy(text).into_owned();
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let id = FileId(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-        self.0.push(Source { name: name.to_owned(), text, lines, hidden: Vec::new() });
+        self.0.push(Source { name: name.to_owned(), text, first_line: 1, lines, hidden: Vec::new() });
         id
+    }
+
+    /// Counts the lines of `file` from `first_line`, as the file is a piece of a longer text.
+    pub fn count_from(&mut self, file: FileId, first_line: usize) {
+        if let Some(source) = self.0.get_mut(file.0 as usize) {
+            source.first_line = first_line;
+        }
     }
 
     /// Number of texts.
@@ -117,7 +126,7 @@ impl Sources {
         let (index, start) = source.line_of(span.start);
         let before = source.text.get(start..span.start.min(source.text.len())).unwrap_or("");
         let column = if before.len() > COUNTED_LINE { before.len() } else { before.chars().count() };
-        Location { file: &source.name, line: index + 1, column: column + 1 }
+        Location { file: &source.name, line: index + source.first_line, column: column + 1 }
     }
 
     /// The line `span` starts on with the octet range it has in the text; key material in it is masked.

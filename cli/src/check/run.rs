@@ -15,6 +15,7 @@ use crate::daemon::files::Globs;
 use crate::daemon::privileges::Identity;
 use crate::pki::remotes;
 use crate::revocation::deny_list::SharedDenyList;
+use crate::setkey::names::SystemNames;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -39,7 +40,7 @@ pub fn check(paths: &[PathBuf], racoon_strict: bool, deny_list: &SharedDenyList)
         let name = path.display().to_string();
         let text = read(path).map_err(|error| format!("{name}: {error}"))?;
         if is_setkey(&text) {
-            let script = parser::parse(&name, &text);
+            let script = parser::parse_with(&name, &text, &mut SystemNames::default());
             findings.extend(script.diagnostics.iter().map(|one| Finding::of(one, &script.sources)));
             scripts.push(script);
         } else {

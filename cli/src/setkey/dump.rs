@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policy::model::addr::IpNet;
 use policy::model::algorithm::Cipher;
-use policy::model::sa::{Direction, Mode};
+use policy::model::sa::{Direction, Mode, SecurityContext};
 use policy::model::selector::{Selector, UpperProtocol};
 use policy::setkey::algorithm;
 use policy::setkey::statement::{PRIORITY_DEFAULT, PRIORITY_HIGH, PRIORITY_LOW};
@@ -18,6 +18,7 @@ use xfrm::model::policy::{Place, Policy, Verdict};
 use xfrm::model::sa::{Aead, EncapKind, Encapsulation, Sa};
 use xfrm::model::template::{Need, Template};
 
+use super::lower::FLAGS;
 use super::protocols::Protocols;
 use crate::civil::{self, Civil};
 
@@ -98,6 +99,7 @@ impl<'a> Printer<'a> {
             sa.stage(self.now).name()
         )?;
         self.lifetimes(out, sa)?;
+        write_context(out, sa.context.as_ref())?;
         writeln!(out, "\tsadb_seq={sequence} pid={} refcnt=0", self.pid)
     }
 
@@ -169,6 +171,7 @@ impl<'a> Printer<'a> {
         let seconds = |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_secs());
         let (added, used) = (seconds(hard.since_added), seconds(hard.since_used));
         writeln!(out, "\tlifetime: {added}(s) validtime: {used}(s)")?;
+        write_context(out, policy.context.as_ref())?;
         writeln!(out, "\tspid={} seq={sequence} pid={}\n\trefcnt=2", policy.index, self.pid)
     }
 
@@ -275,6 +278,13 @@ impl std::fmt::Display for Priority {
     }
 }
 
+/// What a security module looks at, if anything.
+fn write_context(out: &mut String, context: Option<&SecurityContext>) -> std::fmt::Result {
+    let Some(SecurityContext { doi, algorithm, label }) = context else { return Ok(()) };
+    writeln!(out, "\tsecurity context doi: {doi}\n\tsecurity context algorithm: {algorithm}")?;
+    writeln!(out, "\tsecurity context length: {}\n\tsecurity context: {label}", label.len() + 1)
+}
+
 fn place_name(place: Place) -> &'static str {
     match place {
         Place::Spd(direction) => direction.name(),
@@ -320,8 +330,6 @@ fn setkey_integrity(kernel_name: &str) -> &str {
 }
 
 fn pfkey_flags(xfrm_flags: u8) -> u32 {
-    /// `XFRM_STATE_*` and `SADB_SAFLAGS_*` of the same meaning.
-    const FLAGS: [(u8, u32); 3] = [(1, 0x8000_0000), (2, 0x4000_0000), (4, 0x2000_0000)];
     FLAGS.iter().filter(|(xfrm, _)| xfrm_flags & xfrm != 0).map(|(_, pfkey)| pfkey).sum()
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use policy::model::sa::Template as WrittenTemplate;
 use policy::model::sa::{Action, Direction, Level, ReqId};
-use policy::setkey::statement::{Keyed, NewSa, PolicyKey, PolicySpec, SaKey, SaLimits};
+use policy::setkey::statement::{Keyed, NewSa, PolicyKey, PolicySpec, SaKey, SaLimits, UnwordedLimits};
 use xfrm::abi::MANUAL_REQID_MAX;
 use xfrm::model::limits::{Lifetimes, Limits};
-use xfrm::model::policy::{Policy, PolicyKey as KernelPolicyKey, Verdict};
+use xfrm::model::policy::{Place, Policy, PolicyKey as KernelPolicyKey, Verdict};
 use xfrm::model::sa::{EncapKind, Encapsulation, Encryption, Integrity, Sa, SaName};
 use xfrm::model::template::{Need, Template};
 
@@ -73,17 +73,28 @@ pub fn sa(new: &NewSa) -> Sa {
         dst_port: udp.dst_port,
         original_address: udp.original_address,
     });
+    sa.context.clone_from(&new.context);
+    sa.flags = FLAGS.iter().filter(|(_, pfkey)| new.flags & pfkey != 0).map(|(xfrm, _)| xfrm).sum();
     sa
 }
+
+/// `XFRM_STATE_*` and `SADB_SAFLAGS_*` of the same meaning.
+pub const FLAGS: [(u8, u32); 3] = [(1, 0x8000_0000), (2, 0x4000_0000), (4, 0x2000_0000)];
 
 /// A limit of 0 is none.
 fn lifetimes(limits: &SaLimits) -> Lifetimes {
     let seconds = |limit: Option<u64>| limit.filter(|seconds| *seconds != 0).map(Duration::from_secs);
-    let octets = |limit: Option<u64>| limit.filter(|octets| *octets != 0);
-    let severity = |time, bytes| Limits { since_added: seconds(time), bytes: octets(bytes), ..Limits::default() };
+    let count = |limit: Option<u64>| limit.filter(|count| *count != 0);
+    let severity = |added, used, bytes, packets| Limits {
+        since_added: seconds(added),
+        since_used: seconds(used),
+        bytes: count(bytes),
+        packets: count(packets),
+    };
+    let UnwordedLimits { hard_used, soft_used, hard_packets, soft_packets } = limits.unworded;
     Lifetimes {
-        soft: severity(limits.soft_seconds, limits.soft_octets),
-        hard: severity(limits.hard_seconds, limits.hard_octets),
+        soft: severity(limits.soft_seconds, soft_used, limits.soft_octets, soft_packets),
+        hard: severity(limits.hard_seconds, hard_used, limits.hard_octets, hard_packets),
     }
 }
 
@@ -96,6 +107,10 @@ pub fn policies(spec: &PolicySpec, mode: PolicyMode, mut fresh: impl FnMut() -> 
     };
     let mut policy = Policy::new(spec.key.selector, spec.key.direction, verdict, templates);
     policy.priority = spec.priority;
+    policy.context.clone_from(&spec.context);
+    let seconds = |limit: Option<u64>| limit.filter(|seconds| *seconds != 0).map(Duration::from_secs);
+    policy.lifetimes.hard.since_added = seconds(spec.limits.since_added);
+    policy.lifetimes.hard.since_used = seconds(spec.limits.since_used);
     let twin = has_twin(spec.key.direction, mode).then(|| forward_twin(&policy, &spec.templates));
     std::iter::once(policy).chain(twin).collect()
 }
@@ -114,7 +129,7 @@ fn has_twin(direction: Direction, mode: PolicyMode) -> bool {
 /// Unique becomes require: the reqid belongs to the `in` policy's SAs.
 fn forward_twin(policy: &Policy, written: &[WrittenTemplate]) -> Policy {
     let mut twin = policy.clone();
-    twin.place = xfrm::model::policy::Place::Spd(Direction::Fwd);
+    twin.place = Place::Spd(Direction::Fwd);
     for (template, written) in twin.templates.iter_mut().zip(written) {
         if matches!(written.level, Level::Unique(_)) {
             template.reqid = ReqId(0);

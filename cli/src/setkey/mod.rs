@@ -2,6 +2,7 @@
 
 pub mod dump;
 pub mod lower;
+pub mod names;
 pub mod options;
 pub mod protocols;
 pub mod run;

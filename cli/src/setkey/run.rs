@@ -5,18 +5,20 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use policy::model::sa::{Protocol, Spi};
-use policy::setkey::parser::{Script, parse};
-use policy::setkey::statement::{PolicySpec, Statement, StatementKind};
+use policy::model::sa::{Mode, Protocol, ReqId, SecurityContext, Spi};
+use policy::setkey::feed::{Feed, Piece};
+use policy::setkey::parser::{Form, Script, parse_piece};
+use policy::setkey::statement::{PolicyKey, PolicySpec, SaKey, Statement, StatementKind};
 use policy::span::Span;
 use xfrm::batch::{Refusal, error_text};
-use xfrm::model::policy::{List, Policy};
+use xfrm::model::policy::{List, Place, Policy, PolicyKey as KernelPolicyKey};
 use xfrm::model::sa::{Sa, SaName};
-use xfrm::request::{Reply, Request};
+use xfrm::request::{Reply, Request, SpiRequest};
 use xfrm::socket::{Connection, Dump};
 
 use super::dump::{Printer, SHORT_HEAD};
 use super::lower::{self, ReqIds};
+use super::names::SystemNames;
 use super::options::{Options, PolicyMode, Task, USAGE};
 use super::protocols::Protocols;
 
@@ -40,9 +42,12 @@ pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
             }
             return ExitCode::FAILURE;
         }
-        Task::Stdin => read_stdin().and_then(|text| run_script(&options, "stdin", &text)),
-        Task::File(name) if name == "-" => read_stdin().and_then(|text| run_script(&options, "stdin", &text)),
-        Task::File(name) => read_file(name).and_then(|text| run_script(&options, name, &text)),
+        Task::Stdin => run_feed(&options),
+        Task::File(name) if name == "-" => run_feed(&options),
+        Task::File(name) => read_file(name).and_then(|text| {
+            let mut runner = Runner { options: &options, name, session: None };
+            runner.run(&Piece { text, first_line: 1 }).map(|_| ())
+        }),
         Task::Dump => Session::open(&options).and_then(|mut session| session.dump()),
         Task::Flush => Session::open(&options).and_then(|mut session| session.flush()),
     };
@@ -90,34 +95,70 @@ fn read_file(name: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(name).map_err(|error| Failure::Untold(format!("Can't open `{name}': {}", words(&error))))
 }
 
-fn read_stdin() -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
-    match io::stdin().lock().read_to_end(&mut text) {
-        Ok(_) => Ok(text),
-        Err(error) => Err(Failure::Untold(format!("standard input: {}", words(&error)))),
-    }
-}
-
 /// The C library's words, as the original printed them.
 fn words(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), error_text)
 }
 
-/// Executes what stands in front of the first syntax error, then reports the errors.
-fn run_script(options: &Options, name: &str, text: &[u8]) -> Outcome {
-    let script = parse(name, text);
-    if !options.dry && !script.statements.is_empty() {
-        let mut session = Session::open(options)?;
-        for statement in &script.statements {
-            if statement.kind == StatementKind::Exit {
-                break;
-            }
-            session.execute(&script, statement)?;
+/// Octets of standard input taken at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Runs the commands of standard input as they come: whoever types them, or waits for the answer to one, has it at once.
+fn run_feed(options: &Options) -> Outcome {
+    let mut runner = Runner { options, name: "stdin", session: None };
+    let (mut feed, mut chunk) = (Feed::default(), vec![0; CHUNK]);
+    loop {
+        let count = match io::stdin().lock().read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::Untold(format!("standard input: {}", words(&error)))),
+        };
+        feed.push(chunk.get(..count).unwrap_or_default());
+        if let Some(piece) = feed.take()
+            && runner.run(&piece)? == Next::End
+        {
+            return Ok(());
         }
-        session.send(&script);
     }
-    eprint!("{}", findings(&script, name));
-    if script.first_error().is_some() { Err(Failure::Told) } else { Ok(()) }
+    runner.run(&feed.rest()).map(|_| ())
+}
+
+/// Does the script go on?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    More,
+    /// `exit`.
+    End,
+}
+
+/// Runs a script or the pieces of one.
+struct Runner<'a> {
+    options: &'a Options,
+    name: &'a str,
+    session: Option<Session<'a>>,
+}
+
+impl Runner<'_> {
+    /// Executes what stands in front of the first syntax error, then reports the errors.
+    fn run(&mut self, piece: &Piece) -> Result<Next, Failure> {
+        let script = parse_piece(self.name, &piece.text, piece.first_line, &mut SystemNames::default());
+        let until = script.statements.iter().position(|statement| statement.kind == StatementKind::Exit);
+        let wanted = script.statements.get(..until.unwrap_or(script.statements.len())).unwrap_or_default();
+        if !self.options.dry && !wanted.is_empty() {
+            let session = match &mut self.session {
+                Some(session) => session,
+                None => self.session.insert(Session::open(self.options)?),
+            };
+            session.run(&script, wanted)?;
+        }
+        eprint!("{}", findings(&script, self.name));
+        match (script.first_error(), until) {
+            (Some(_), _) => Err(Failure::Told),
+            (None, Some(_)) => Ok(Next::End),
+            (None, None) => Ok(Next::More),
+        }
+    }
 }
 
 /// The original's two lines for a syntax error, and ours; warnings alone if there is none.
@@ -170,8 +211,17 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    fn run(&mut self, script: &Script, statements: &[Statement]) -> Outcome {
+        for statement in statements {
+            self.execute(script, statement)?;
+        }
+        self.send(script);
+        Ok(())
+    }
+
     fn execute(&mut self, script: &Script, statement: &Statement) -> Outcome {
         let place = statement.span;
+        let mode = self.mode(script);
         match &statement.kind {
             StatementKind::Add(new) => self.ask(script, place, Request::AddSa(Box::new(lower::sa(new)))),
             StatementKind::Delete(key) => {
@@ -200,23 +250,76 @@ impl<'a> Session<'a> {
                     self.ask(script, place, Request::UpdatePolicy(Box::new(policy)));
                 }
             }
-            StatementKind::SpdDelete(key) => {
-                for key in lower::policy_keys(key, self.options.mode) {
+            StatementKind::GetSpi { key, mode } => {
+                self.send(script);
+                self.reserve_spi(script, place, key, *mode);
+            }
+            StatementKind::SpdDelete(key, None) => {
+                for key in lower::policy_keys(key, mode) {
                     self.ask(script, place, Request::DeletePolicy(key));
                 }
+            }
+            StatementKind::SpdDelete(key, Some(context)) => {
+                self.send(script);
+                self.delete_labelled(script, place, key, context)?;
             }
             StatementKind::SpdFlush => self.ask(script, place, Request::FlushPolicies(List::Main)),
             StatementKind::SpdDump => {
                 self.send(script);
                 self.print_policies()?;
             }
+            StatementKind::Refused(why) => {
+                self.send(script);
+                complain(script, place, &Refusal::ours("a command", libc::EINVAL, why.clone()));
+            }
             StatementKind::Exit => {}
         }
         Ok(())
     }
 
+    /// What `-D` printed holds the `fwd` twins already.
+    fn mode(&self, script: &Script) -> PolicyMode {
+        if script.form == Form::Dump { PolicyMode::Kernel } else { self.options.mode }
+    }
+
+    /// `getspi`: the kernel keeps a larval SA of this SPI for `net.core.xfrm_acq_expires` seconds.
+    fn reserve_spi(&mut self, script: &Script, place: Span, key: &SaKey, mode: Mode) {
+        let mut request = SpiRequest::new(key.protocol, key.src, key.dst, mode, ReqId(0));
+        (request.min, request.max) = (key.spi, key.spi);
+        let request = Request::AllocateSpi(request);
+        self.tell(&request);
+        if let Err(refusal) = self.kernel.execute_one(request) {
+            complain(script, place, &refusal);
+        }
+    }
+
+    /// Policies with a label are found by looking: the kernel's own search by selector passes over them.
+    fn delete_labelled(
+        &mut self,
+        script: &Script,
+        place: Span,
+        key: &PolicyKey,
+        context: &SecurityContext,
+    ) -> Outcome {
+        let policies = self.kernel.dump_policies()?.entries;
+        for wanted in lower::policy_keys(key, self.mode(script)) {
+            let is_it = |policy: &&Policy| {
+                policy.place == Place::Spd(wanted.direction)
+                    && policy.selector == key.selector
+                    && policy.context.as_ref() == Some(context)
+            };
+            let request = match policies.iter().find(is_it) {
+                Some(policy) => Request::DeletePolicy(KernelPolicyKey::index(policy.index)),
+                // The kernel says in its own words that there is none.
+                None => Request::DeletePolicy(wanted),
+            };
+            self.ask(script, place, request);
+        }
+        Ok(())
+    }
+
     fn lower(&mut self, script: &Script, spec: &PolicySpec) -> Result<Vec<Policy>, Failure> {
-        let mode: PolicyMode = self.options.mode;
+        let mode = self.mode(script);
         if !lower::needs_fresh_reqid(spec) {
             return Ok(lower::policies(spec, mode, Default::default));
         }
@@ -353,6 +456,8 @@ fn mention_unreadable<T>(dump: &Dump<T>, what: &str) {
 
 #[cfg(test)]
 mod tests {
+    use policy::setkey::parser::parse;
+
     use super::*;
 
     #[test]

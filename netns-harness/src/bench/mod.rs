@@ -5,6 +5,7 @@ mod crowd;
 mod first_packet;
 mod revoke_cut;
 mod sa_install;
+mod setkey_batch;
 mod tunnels;
 
 use std::fs;
@@ -73,7 +74,7 @@ impl Place {
 }
 
 /// Every figure.
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     Bench {
         figures: &[
             Name { name: "handshake_cpu", unit: "us per tunnel", peer_name: "charon" },
@@ -93,6 +94,11 @@ const BENCHES: [Bench; 4] = [
         figures: &[Name { name: "sa_install", unit: "ms for 10,000 SAs", peer_name: "ip -batch" }],
         rounds: 5,
         round: sa_install::round,
+    },
+    Bench {
+        figures: &[Name { name: "setkey_batch", unit: "ms for 10,000 policies", peer_name: "ip -batch" }],
+        rounds: 5,
+        round: setkey_batch::round,
     },
     Bench {
         figures: &[

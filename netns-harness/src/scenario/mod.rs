@@ -30,6 +30,8 @@ mod roadwarrior_auth;
 mod seed_ipop;
 pub mod seeds;
 mod services;
+mod setkey;
+mod setkey_generate;
 mod shapes;
 pub mod stage;
 mod suites;
@@ -124,6 +126,8 @@ pub fn all() -> Vec<Scenario> {
     seeds::add(&mut out);
     seed_ipop::add(&mut out);
     services::add(&mut out);
+    setkey::add(&mut out);
+    setkey_generate::add(&mut out);
     out
 }
 

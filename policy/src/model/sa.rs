@@ -28,6 +28,17 @@ impl fmt::Display for Spi {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReqId(pub u32);
 
+/// What a security module of the kernel (SELinux) looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityContext {
+    /// Domain of interpretation.
+    pub doi: u8,
+    /// Algorithm; 1 is SELinux.
+    pub algorithm: u8,
+    /// The label.
+    pub label: String,
+}
+
 /// IPsec protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {

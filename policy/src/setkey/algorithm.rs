@@ -126,6 +126,7 @@ pub fn cipher(name: &str) -> Option<Algorithm> {
         Cipher::Null => KeyBits::None,
         Cipher::Cast128 => KeyBits::Between(40, 128),
         Cipher::Blowfish => KeyBits::Between(40, 448),
+        Cipher::Twofish => KeyBits::OneOf(&[128, 192, 256]),
         _ => KeyBits::OneOf(facts.key_bits),
     };
     let strength = facts.strength;

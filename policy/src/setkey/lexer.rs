@@ -59,6 +59,8 @@ impl Token<'_> {
 /// Yields the tokens of one text; the last one is [`TokenKind::End`], for ever.
 pub struct Lexer<'a> {
     file: FileId,
+    /// Where `text` begins in the file.
+    base: usize,
     text: &'a str,
     chars: Peekable<CharIndices<'a>>,
 }
@@ -66,7 +68,12 @@ pub struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// Reads `text`, which is that of `file`.
     pub fn new(file: FileId, text: &'a str) -> Self {
-        Self { file, text, chars: text.char_indices().peekable() }
+        Self { file, base: 0, text, chars: text.char_indices().peekable() }
+    }
+
+    /// Reads `text`, which is what stands at `span`.
+    pub(super) fn within(span: Span, text: &'a str) -> Self {
+        Self { base: span.start, ..Self::new(span.file, text) }
     }
 
     /// The next token.
@@ -78,7 +85,7 @@ impl<'a> Lexer<'a> {
             match ch {
                 ' ' | '\t' | '\n' | '\r' | '\x0c' => {}
                 '\u{feff}' if start == 0 => {
-                    diagnostics.warning(Span::new(self.file, 0..ch.len_utf8()), "a byte order mark: ignored");
+                    diagnostics.warning(self.span(0..ch.len_utf8()), "a byte order mark: ignored");
                 }
                 '#' => {
                     self.skip_while(|ch| ch != '\n');
@@ -99,7 +106,7 @@ impl<'a> Lexer<'a> {
         let end = self.skip_while(|ch| ch != '"');
         let text = self.text.get(start + 1..end).unwrap_or("");
         let is_closed = self.chars.next().is_some();
-        let span = Span::new(self.file, start..(end + usize::from(is_closed)));
+        let span = self.span(start..(end + usize::from(is_closed)));
         if !is_closed {
             diagnostics.push(Diagnostic::error(span, "this string never ends").found("\""));
         }
@@ -114,7 +121,11 @@ impl<'a> Lexer<'a> {
     }
 
     fn token(&self, kind: TokenKind, range: std::ops::Range<usize>) -> Token<'a> {
-        Token { kind, text: self.text.get(range.clone()).unwrap_or(""), span: Span::new(self.file, range) }
+        Token { kind, text: self.text.get(range.clone()).unwrap_or(""), span: self.span(range) }
+    }
+
+    fn span(&self, range: std::ops::Range<usize>) -> Span {
+        Span::new(self.file, range.start + self.base..range.end + self.base)
     }
 }
 

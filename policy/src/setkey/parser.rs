@@ -3,16 +3,15 @@
 //! setkey executes each command as it is read and stops at the first syntax error. So [`parse`] hands out the
 //! statements in front of that error, and still reads the rest to report every error at once.
 
-use super::algorithm::{self, Algorithm};
+use std::net::IpAddr;
+
+use super::dump_text;
 use super::lexer::{Lexer, Token, TokenKind};
-use super::statement::{
-    Keyed, NewSa, PolicyKey, PolicySpec, SaKey, SaLimits, Statement, StatementKind, UdpEncapsulation,
-};
-use super::terminals::{Family, Parsed, Parser, WrittenProtocol};
+use super::names::{Names, NoNames};
+use super::statement::{PolicyKey, PolicyLimits, PolicySpec, SaKey, Statement, StatementKind};
+use super::terminals::{Family, Parsed, Parser, WrittenPort, WrittenProtocol, decimal};
 use crate::diagnostic::{Diagnostic, render_all};
-use crate::model::algorithm::Strength;
-use crate::model::sa::{Mode, Protocol, ReqId};
-use crate::model::secret::Secret;
+use crate::model::sa::{Mode, Protocol};
 use crate::model::selector::{Selector, UpperProtocol};
 use crate::span::Sources;
 
@@ -22,6 +21,7 @@ pub const COMMANDS: &[&str] = &[
     "delete",
     "deleteall",
     "get",
+    "getspi",
     "flush",
     "dump",
     "spdadd",
@@ -34,20 +34,26 @@ pub const COMMANDS: &[&str] = &[
     "bye",
 ];
 
-/// UDP port of IKE and ESP behind NAT (RFC 3948).
-const NAT_T_PORT: u16 = 4500;
-/// What the kernel takes (`XFRMA_REPLAY_ESN_MAX`).
-const MAX_REPLAY_WINDOW: u64 = 4096;
-
 /// A setkey script that has been read.
 #[derive(Clone, Debug)]
 pub struct Script {
+    /// Commands, or what `-D` and `-DP` print.
+    pub form: Form,
     /// The statements in front of the first error, in order: these are executed.
     pub statements: Vec<Statement>,
     /// Errors and warnings in the order of the text. Does one of them stand, the script has failed.
     pub diagnostics: Vec<Diagnostic>,
     /// The text they point into.
     pub sources: Sources,
+}
+
+/// What a script is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Commands.
+    Commands,
+    /// Entries as `setkey -D` and `-DP` print them. The policies stand as the kernel has them, `fwd` twins included.
+    Dump,
 }
 
 impl Script {
@@ -62,17 +68,41 @@ impl Script {
     }
 }
 
-/// Reads the script `text`, which came from `file_name`.
+/// Reads the script `text`, which came from `file_name`; names of hosts are errors.
 pub fn parse(file_name: &str, text: &[u8]) -> Script {
+    parse_with(file_name, text, &mut NoNames)
+}
+
+/// Reads the script `text`, which came from `file_name`. It may also be what `setkey -D` or `-DP` has printed.
+pub fn parse_with(file_name: &str, text: &[u8], names: &mut dyn Names) -> Script {
+    parse_piece(file_name, text, 1, names)
+}
+
+/// As [`parse_with`], for a piece of a script that begins on line `first_line`.
+pub fn parse_piece(file_name: &str, text: &[u8], first_line: usize, names: &mut dyn Names) -> Script {
     let mut sources = Sources::default();
     let file = sources.add(file_name, text);
-    let mut parser = Parser::new(Lexer::new(file, sources.text(file)));
-    let statements = parser.script();
-    let Parser { diagnostics, hidden, .. } = parser;
+    sources.count_from(file, first_line);
+    let (form, statements, diagnostics, hidden) = if dump_text::is_dump(sources.text(file)) {
+        let read = dump_text::parse(file, sources.text(file), names);
+        (Form::Dump, read.statements, read.diagnostics, read.hidden)
+    } else {
+        let mut parser = Parser::new(Lexer::new(file, sources.text(file)), names);
+        let statements = parser.script();
+        let Parser { diagnostics, hidden, .. } = parser;
+        (Form::Commands, statements, diagnostics, hidden)
+    };
     for span in hidden {
         sources.hide(span);
     }
-    Script { statements, diagnostics: diagnostics.into_sorted(), sources }
+    Script { form, statements, diagnostics: diagnostics.into_sorted(), sources }
+}
+
+/// Two hosts: each pair of addresses of one family, and the ports behind them.
+pub(super) struct Ends<'a> {
+    pub(super) pairs: Vec<(IpAddr, IpAddr)>,
+    pub(super) src_port: Option<WrittenPort<'a>>,
+    pub(super) dst_port: Option<WrittenPort<'a>>,
 }
 
 impl<'a> Parser<'a> {
@@ -81,7 +111,7 @@ impl<'a> Parser<'a> {
         let mut statements = Vec::new();
         while self.token.kind != TokenKind::End {
             let start = self.token.span;
-            let Ok(kind) = self.command() else {
+            let Ok(kinds) = self.command() else {
                 self.recover();
                 continue;
             };
@@ -91,9 +121,10 @@ impl<'a> Parser<'a> {
                 self.recover();
                 continue;
             }
-            let is_exit = kind == StatementKind::Exit;
+            let is_exit = kinds.contains(&StatementKind::Exit);
             if self.diagnostics.errors() == 0 {
-                statements.push(Statement { span: start.to(self.token.span), kind });
+                let span = start.to(self.token.span);
+                statements.extend(kinds.into_iter().map(|kind| Statement { span, kind }));
             }
             if is_exit {
                 return statements;
@@ -103,24 +134,33 @@ impl<'a> Parser<'a> {
         statements
     }
 
-    /// command := NAME …
-    fn command(&mut self) -> Parsed<StatementKind> {
+    /// command := NAME …; names with several addresses make several statements of one.
+    fn command(&mut self) -> Parsed<Vec<StatementKind>> {
         let name = self.word("a command")?;
-        self.family = Family::Any;
+        (self.family, self.is_numeric, self.refusal) = (Family::Any, false, None);
+        let kinds = self.arguments(name)?;
+        Ok(self.refusal.take().map_or(kinds, |why| vec![StatementKind::Refused(why)]))
+    }
+
+    fn arguments(&mut self, name: Token<'a>) -> Parsed<Vec<StatementKind>> {
+        let one = |kind| Ok(vec![kind]);
         match name.text {
-            "add" => Ok(StatementKind::Add(Box::new(self.add()?))),
-            "delete" => Ok(StatementKind::Delete(self.sa_key()?)),
-            "get" => Ok(StatementKind::Get(self.sa_key()?)),
+            "add" => Ok(self.add()?.into_iter().map(|sa| StatementKind::Add(Box::new(sa))).collect()),
+            "delete" => Ok(self.sa_keys()?.0.into_iter().map(StatementKind::Delete).collect()),
+            "get" => Ok(self.sa_keys()?.0.into_iter().map(StatementKind::Get).collect()),
+            "getspi" => {
+                let (keys, mode) = self.sa_keys()?;
+                Ok(keys.into_iter().map(|key| StatementKind::GetSpi { key, mode }).collect())
+            }
             "deleteall" => self.delete_all(),
-            "flush" => Ok(StatementKind::Flush(self.optional_protocol()?)),
-            "dump" => Ok(StatementKind::Dump(self.optional_protocol()?)),
-            "spdadd" => Ok(StatementKind::SpdAdd(self.policy_spec(name)?)),
-            "spdupdate" => Ok(StatementKind::SpdUpdate(self.policy_spec(name)?)),
-            "spddelete" => self.spd_delete(name),
-            "spdflush" => Ok(StatementKind::SpdFlush),
-            "spddump" => Ok(StatementKind::SpdDump),
-            "exit" | "quit" | "bye" => Ok(StatementKind::Exit),
-            "getspi" => self.refuse(name, "`getspi` is not supported yet"),
+            "flush" => one(StatementKind::Flush(self.optional_protocol()?)),
+            "dump" => one(StatementKind::Dump(self.optional_protocol()?)),
+            "spdadd" => Ok(self.policy_specs(name)?.into_iter().map(StatementKind::SpdAdd).collect()),
+            "spdupdate" => Ok(self.policy_specs(name)?.into_iter().map(StatementKind::SpdUpdate).collect()),
+            "spddelete" => self.spd_delete(),
+            "spdflush" => one(StatementKind::SpdFlush),
+            "spddump" => one(StatementKind::SpdDump),
+            "exit" | "quit" | "bye" => one(StatementKind::Exit),
             "update" => self.fail(
                 Diagnostic::error(name.span, "`update` is in setkey's manual page, but not in its grammar")
                     .found("update")
@@ -145,39 +185,41 @@ impl<'a> Parser<'a> {
                 (false, true) => Family::V6,
                 _ => self.family,
             };
+            self.is_numeric |= letters.contains('n');
             self.bump();
         }
         Ok(())
     }
 
-    /// ends := options host host, of one family
-    fn ends(&mut self) -> Parsed<[(std::net::IpAddr, Option<u16>); 2]> {
+    /// ends := options host host; pairs of one family
+    pub(super) fn ends(&mut self) -> Parsed<Ends<'a>> {
         self.family_options()?;
         let src = self.host()?;
         let behind = self.token;
         let dst = self.host()?;
-        if src.0.is_ipv4() != dst.0.is_ipv4() {
-            return self.refuse(behind, format!("{} and {} are of two families", src.0, dst.0));
+        let pairs = pairs(&src.values, &dst.values, IpAddr::is_ipv4);
+        if pairs.is_empty() {
+            return self.refuse(behind, format!("{} and {} are of two families", list(&src.values), list(&dst.values)));
         }
-        Ok([src, dst])
+        Ok(Ends { pairs, src_port: src.port, dst_port: dst.port })
     }
 
     /// key := ends proto spi [ `-m` mode ]
-    fn sa_key(&mut self) -> Parsed<SaKey> {
-        let [(src, _), (dst, _)] = self.ends()?;
+    fn sa_keys(&mut self) -> Parsed<(Vec<SaKey>, Mode)> {
+        let ends = self.ends()?;
         let WrittenProtocol { protocol, .. } = self.protocol()?;
         let spi = self.spi(protocol)?;
-        if self.bump_word("-m") {
-            self.mode()?;
-        }
-        Ok(SaKey { src, dst, protocol, spi })
+        let mode = if self.bump_word("-m") { self.mode()? } else { Mode::Transport };
+        let keys = ends.pairs.into_iter().map(|(src, dst)| SaKey { src, dst, protocol, spi });
+        Ok((keys.collect(), mode))
     }
 
     /// `deleteall` ends proto
-    fn delete_all(&mut self) -> Parsed<StatementKind> {
-        let [(src, _), (dst, _)] = self.ends()?;
+    fn delete_all(&mut self) -> Parsed<Vec<StatementKind>> {
+        let ends = self.ends()?;
         let WrittenProtocol { protocol, .. } = self.protocol()?;
-        Ok(StatementKind::DeleteAll { src, dst, protocol })
+        let kinds = ends.pairs.into_iter().map(|(src, dst)| StatementKind::DeleteAll { src, dst, protocol });
+        Ok(kinds.collect())
     }
 
     fn optional_protocol(&mut self) -> Parsed<Option<Protocol>> {
@@ -188,269 +230,45 @@ impl<'a> Parser<'a> {
     }
 
     /// mode := `transport` | `tunnel` | `any`; Linux makes `any` transport.
-    fn mode(&mut self) -> Parsed<Mode> {
+    pub(super) fn mode(&mut self) -> Parsed<Mode> {
         const MODES: &[(&str, Mode)] =
             &[("transport", Mode::Transport), ("tunnel", Mode::Tunnel), ("any", Mode::Transport)];
         self.choice(MODES, "`transport`, `tunnel` or `any`")
     }
 
-    /// `add` ends proto [ ADDR ] spi extension* algorithm
-    fn add(&mut self) -> Parsed<NewSa> {
-        let [(src, src_port), (dst, dst_port)] = self.ends()?;
-        let WrittenProtocol { protocol, in_udp } = self.protocol()?;
-        let encapsulation = if in_udp {
-            let port = |written: Option<u16>| written.filter(|port| *port != 0).unwrap_or(NAT_T_PORT);
-            let is_address = self.token.kind == TokenKind::Word && self.token.text.contains(['.', ':']);
-            let original_address = if is_address { Some(self.host()?.0) } else { None };
-            Some(UdpEncapsulation { src_port: port(src_port), dst_port: port(dst_port), original_address })
-        } else {
-            None
-        };
-        let spi_token = self.token;
-        let spi = self.spi(protocol)?;
-        let mut sa = NewSa {
-            key: SaKey { src, dst, protocol, spi },
-            mode: Mode::Transport,
-            replay_window: None,
-            reqid: ReqId::default(),
-            limits: SaLimits::default(),
-            encryption: None,
-            integrity: None,
-            is_deflate: false,
-            encapsulation,
-        };
-        let mut has_integrity = false;
-        while self.token.kind == TokenKind::Word {
-            self.extension(&mut sa, &mut has_integrity)?;
-        }
-        self.check_algorithms(&sa, has_integrity, spi_token)?;
-        Ok(sa)
-    }
-
-    /// extension := `-m` mode | `-r` N | `-u` N | `-f` FLAG | `-lh` N | `-ls` N | `-bh` N | `-bs` N
-    ///            | `-E` NAME key | `-A` NAME key | `-C` NAME [ `-R` ]
-    fn extension(&mut self, sa: &mut NewSa, has_integrity: &mut bool) -> Parsed<()> {
-        const NUMBER: &str = "a decimal number";
-        let option = self.bump();
-        match option.text {
-            "-m" => sa.mode = self.mode()?,
-            "-r" => {
-                let expected = format!("a replay window of 0 to {MAX_REPLAY_WINDOW} packets");
-                sa.replay_window = u32::try_from(self.number(MAX_REPLAY_WINDOW, &expected)?).ok();
-            }
-            "-u" => sa.reqid = ReqId(u32::try_from(self.number(u64::from(u32::MAX), NUMBER)?).unwrap_or_default()),
-            "-f" => self.flag()?,
-            "-lh" => sa.limits.hard_seconds = Some(self.number(u64::MAX, NUMBER)?),
-            "-ls" => sa.limits.soft_seconds = Some(self.number(u64::MAX, NUMBER)?),
-            "-bh" => sa.limits.hard_octets = Some(self.number(u64::MAX, NUMBER)?),
-            "-bs" => sa.limits.soft_octets = Some(self.number(u64::MAX, NUMBER)?),
-            "-E" => sa.encryption = Some(self.encryption()?),
-            "-A" => {
-                *has_integrity = true;
-                sa.integrity = self.integrity()?;
-            }
-            "-C" => {
-                self.compression()?;
-                sa.is_deflate = true;
-            }
-            "-ctx" => return self.refuse(option, "`-ctx` (security contexts) is not supported yet"),
-            _ => {
-                return self.fail(
-                    Diagnostic::error(option.span, format!("syntax error at `{}`", option.shown()))
-                        .found(option.shown())
-                        .expected("`-m`, `-r`, `-u`, `-f`, `-lh`, `-ls`, `-bh`, `-bs`, `-E`, `-A`, `-C` or `;`"),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn flag(&mut self) -> Parsed<()> {
-        let token = self.word("a flag")?;
-        match token.text {
-            "zero-pad" | "random-pad" | "seq-pad" => {
-                self.warn(token.span, format!("`-f {}` has no effect: Linux pads as RFC 4303 says", token.text));
-            }
-            "nocyclic-seq" => {
-                self.warn(token.span, "`-f nocyclic-seq` has no effect: Linux never lets sequence numbers start again");
-            }
-            _ => return self.refuse(token, format!("`{}` is no flag", token.shown())),
-        }
-        Ok(())
-    }
-
-    /// `-E` NAME key
-    fn encryption(&mut self) -> Parsed<Keyed> {
-        let token = self.word("a cipher")?;
-        match algorithm::cipher(token.text) {
-            Some(algorithm) => self.keyed(token, algorithm),
-            None if algorithm::LACKING_CIPHERS.contains(&token.text) => {
-                self.refuse(token, format!("the cipher `{}` is not supported", token.text))
-            }
-            None => self.fail(
-                Diagnostic::error(token.span, format!("`{}` is no cipher", token.shown()))
-                    .found(token.shown())
-                    .suggest(token.text, algorithm::cipher_names()),
-            ),
-        }
-    }
-
-    /// `-A` NAME key; `null` is none.
-    fn integrity(&mut self) -> Parsed<Option<Keyed>> {
-        let token = self.word("an integrity algorithm")?;
-        if token.text == "null" {
-            self.warn(token.span, "`-A null`: packets can be forged and changed unseen");
-            self.unused_key();
-            return Ok(None);
-        }
-        match algorithm::integrity(token.text) {
-            Some(algorithm) => self.keyed(token, algorithm).map(Some),
-            None if algorithm::LACKING_INTEGRITY.contains(&token.text) => {
-                self.refuse(token, format!("the integrity algorithm `{}` is not supported", token.text))
-            }
-            None => self.fail(
-                Diagnostic::error(token.span, format!("`{}` is no integrity algorithm", token.shown()))
-                    .found(token.shown())
-                    .suggest(token.text, algorithm::integrity_names()),
-            ),
-        }
-    }
-
-    /// The key of `algorithm`, whose name is `token`, with its length checked.
-    fn keyed(&mut self, token: Token<'a>, algorithm: Algorithm) -> Parsed<Keyed> {
-        match algorithm.strength {
-            Strength::Strong => {}
-            Strength::Weak => {
-                self.warn(token.span, format!("{} is weak, and used because this line says so", token.text));
-            }
-            Strength::Broken => return self.refuse(token, format!("{} is broken and refused", token.text)),
-        }
-        if algorithm.key_bits.allows(0) {
-            self.unused_key();
-            return Ok(Keyed { algorithm, key: Secret::new(Vec::new()) });
-        }
-        let at = self.token;
-        let key = self.key()?;
-        if !algorithm.key_bits.allows(key.len() * 8) {
-            let message = format!("a key of {} bits for {}", key.len() * 8, token.text);
-            let diagnostic = Diagnostic::error(at.span, message).found(at.shown());
-            return self.fail(diagnostic.expected(algorithm.key_bits.describe()));
-        }
-        Ok(Keyed { algorithm, key })
-    }
-
-    /// A key where none is needed.
-    fn unused_key(&mut self) {
-        if self.token.kind == TokenKind::Str || self.token.text.starts_with("0x") {
-            let token = self.bump();
-            self.warn(token.span, "this key has no effect: `null` takes none");
-        }
-    }
-
-    /// key := STRING | 0xHEX; an odd number of digits is padded with 0 in front
-    fn key(&mut self) -> Parsed<Secret> {
-        let token = self.token;
-        match token.kind {
-            TokenKind::Str => {
-                self.bump();
-                Ok(Secret::new(token.text.as_bytes().to_vec()))
-            }
-            TokenKind::Word => {
-                // Hidden whatever it is: a key with its `0x` forgotten is a key.
-                self.hidden.push(token.span);
-                match token.text.strip_prefix("0x").and_then(octets) {
-                    Some(key) => {
-                        self.bump();
-                        if token.text.len() % 2 == 1 {
-                            self.warn(token.span, "an odd number of hexadecimal digits: padded with 0 in front");
-                        }
-                        Ok(Secret::new(key))
-                    }
-                    None => self.fail(
-                        Diagnostic::error(token.span, "this is no key")
-                            .found("a key")
-                            .expected("a string in quotes, or 0x and hexadecimal digits"),
-                    ),
-                }
-            }
-            _ => self.wrong("a key"),
-        }
-    }
-
-    /// `-C` NAME [ `-R` ]
-    fn compression(&mut self) -> Parsed<()> {
-        let token = self.word("`deflate`")?;
-        match token.text {
-            "deflate" => {}
-            "oui" | "lzs" => return self.refuse(token, format!("the compression `{}` is not in Linux", token.text)),
-            _ => return self.refuse(token, format!("`{}` is no compression; `deflate` is", token.shown())),
-        }
-        if self.is_word("-R") {
-            let token = self.bump();
-            self.warn(token.span, "`-R` has no effect: the CPI is always as written");
-        }
-        Ok(())
-    }
-
-    /// ESP encrypts, AH does not, IPComp compresses.
-    fn check_algorithms(&mut self, sa: &NewSa, has_integrity: bool, at: Token<'a>) -> Parsed<()> {
-        let wrong = match sa.key.protocol {
-            Protocol::Esp if sa.is_deflate => "`-C` is for ipcomp",
-            Protocol::Esp if sa.encryption.is_none() => "esp needs a cipher: `-E NAME KEY` (`-E null` for none)",
-            Protocol::Ah if sa.encryption.is_some() || sa.is_deflate => "ah takes `-A` alone",
-            Protocol::Ah if sa.integrity.is_none() => "ah needs an integrity algorithm: `-A NAME KEY`",
-            Protocol::Ipcomp if sa.encryption.is_some() || has_integrity => "ipcomp takes `-C` alone",
-            Protocol::Ipcomp if !sa.is_deflate => "ipcomp needs `-C deflate`",
-            _ => "",
-        };
-        if !wrong.is_empty() {
-            return self.refuse(at, wrong);
-        }
-        let no_protection = sa.encryption.as_ref().is_some_and(|cipher| cipher.algorithm.key_bits.allows(0));
-        if sa.key.protocol == Protocol::Esp && sa.integrity.is_none() {
-            if no_protection {
-                return self.refuse(at, "neither encryption nor integrity: refused (RFC 4303 section 3.2)");
-            }
-            if !has_integrity {
-                self.warn(at.span, "esp without `-A`: packets can be forged and changed unseen");
-            }
-        }
-        Ok(())
-    }
-
-    /// selector := options range range upper
-    fn selector(&mut self, name: Token<'a>) -> Parsed<Selector> {
-        if self.is_word("tagged") {
-            return self.refuse(self.token, format!("`{} tagged` is not supported: Linux refuses it", name.text));
-        }
+    /// selector := options range range upper: one for each pair of networks of one family
+    fn selectors(&mut self) -> Parsed<Vec<Selector>> {
         self.family_options()?;
-        let (src, src_port) = self.range()?;
+        let src = self.range()?;
         let behind = self.token;
-        let (dst, dst_port) = self.range()?;
-        if src.addr().is_ipv4() != dst.addr().is_ipv4() {
-            return self.refuse(behind, format!("{src} and {dst} are of two families"));
+        let dst = self.range()?;
+        let pairs = pairs(&src.values, &dst.values, |net| net.addr().is_ipv4());
+        if pairs.is_empty() {
+            return self.refuse(behind, format!("{} and {} are of two families", list(&src.values), list(&dst.values)));
         }
         let at = self.token;
         let (protocol, icmp) = self.upper()?;
-        let (mut src_port, mut dst_port) = (src_port, dst_port);
+        let mut src_port = self.port(src.port, protocol)?.unwrap_or(0);
+        let mut dst_port = self.port(dst.port, protocol)?.unwrap_or(0);
         if let Some((kind, code)) = icmp {
             (src_port, dst_port) = (u16::from(kind), u16::from(code));
         } else if (src_port != 0 || dst_port != 0) && !protocol.is_any() && !protocol.has_ports() {
             self.warn(at.span, format!("{} has no ports: this matches no packet", at.text));
         }
-        Ok(Selector { src, dst, protocol, src_port, dst_port })
+        let selectors = pairs.into_iter().map(|(src, dst)| Selector { src, dst, protocol, src_port, dst_port });
+        Ok(selectors.collect())
     }
 
     /// upper := `any` | NUMBER | NAME | ( `icmp` | `icmp6` ) [ TYPE `,` CODE ]
-    fn upper(&mut self) -> Parsed<(UpperProtocol, Option<(u8, u8)>)> {
+    pub(super) fn upper(&mut self) -> Parsed<(UpperProtocol, Option<(u8, u8)>)> {
         let token = self.word("an upper-layer protocol: `any`, a name or a number")?;
-        let number = super::terminals::decimal(token.text, 255).and_then(|number| u8::try_from(number).ok());
+        let number = decimal(token.text, 255).and_then(|number| u8::try_from(number).ok());
         let protocol = match number {
             // 255 is PF_KEY's "any".
             Some(255) => Some(UpperProtocol::ANY),
             Some(number) => Some(UpperProtocol(number)),
             None if token.text == "any" => Some(UpperProtocol::ANY),
-            None => UpperProtocol::from_name(token.text),
+            None => self.protocol_named(token.text),
         };
         let Some(protocol) = protocol else {
             return self.fail(
@@ -464,7 +282,7 @@ impl<'a> Parser<'a> {
             return Ok((protocol, None));
         }
         let token = self.bump();
-        let part = |text: &str| super::terminals::decimal(text, 255).and_then(|number| u8::try_from(number).ok());
+        let part = |text: &str| decimal(text, 255).and_then(|number| u8::try_from(number).ok());
         let Some((kind, code)) = token.text.split_once(',').and_then(|(kind, code)| part(kind).zip(part(code))) else {
             return self.refuse(token, format!("`{}` is no ICMP type and code; `8,0` would be", token.shown()));
         };
@@ -479,42 +297,50 @@ impl<'a> Parser<'a> {
         Ok((protocol, Some((kind, code))))
     }
 
-    /// ( `spdadd` | `spdupdate` ) selector policy
-    fn policy_spec(&mut self, name: Token<'a>) -> Parsed<PolicySpec> {
-        let selector = self.selector(name)?;
-        self.no_context()?;
+    /// ( `spdadd` | `spdupdate` ) ( selector | `tagged` TAG ) context policy
+    fn policy_specs(&mut self, name: Token<'a>) -> Parsed<Vec<PolicySpec>> {
+        let selectors = if name.text == "spdadd" && self.bump_word("tagged") {
+            if !matches!(self.token.kind, TokenKind::Str | TokenKind::Word) {
+                return self.wrong("a tag");
+            }
+            self.bump();
+            self.refusal = Some("packets have no tags on Linux".to_owned());
+            Vec::new()
+        } else {
+            self.selectors()?
+        };
+        let context = self.context()?;
         let policy = self.policy()?;
-        let key = PolicyKey { selector, direction: policy.direction };
-        Ok(PolicySpec { key, priority: policy.priority, action: policy.action, templates: policy.templates })
+        let spec = |selector| PolicySpec {
+            key: PolicyKey { selector, direction: policy.direction },
+            priority: policy.priority,
+            action: policy.action,
+            templates: policy.templates.clone(),
+            context: context.clone(),
+            limits: PolicyLimits::default(),
+        };
+        Ok(selectors.into_iter().map(spec).collect())
     }
 
-    /// `spddelete` selector `-P` direction [ … ]: what stands behind the direction does not matter.
-    fn spd_delete(&mut self, name: Token<'a>) -> Parsed<StatementKind> {
-        let selector = self.selector(name)?;
-        self.no_context()?;
+    /// `spddelete` selector context `-P` direction [ … ]: what stands behind the direction does not matter.
+    fn spd_delete(&mut self) -> Parsed<Vec<StatementKind>> {
+        let selectors = self.selectors()?;
+        let context = self.context()?;
         let direction = self.direction()?;
         while self.token.kind == TokenKind::Word {
             self.bump();
         }
-        Ok(StatementKind::SpdDelete(PolicyKey { selector, direction }))
-    }
-
-    fn no_context(&mut self) -> Parsed<()> {
-        if self.is_word("-ctx") {
-            return self.refuse(self.token, "`-ctx` (security contexts) is not supported yet");
-        }
-        Ok(())
+        let delete = |selector| StatementKind::SpdDelete(PolicyKey { selector, direction }, context.clone());
+        Ok(selectors.into_iter().map(delete).collect())
     }
 }
 
-/// The octets of hexadecimal `digits`.
-fn octets(digits: &str) -> Option<Vec<u8>> {
-    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let nibbles: Vec<u8> =
-        digits.chars().filter_map(|digit| digit.to_digit(16)).filter_map(|nibble| u8::try_from(nibble).ok()).collect();
-    let (odd, pairs) = nibbles.split_at(nibbles.len() % 2);
-    let pairs = pairs.chunks_exact(2).map(|pair| pair.iter().fold(0, |octet, nibble| octet << 4 | nibble));
-    Some(odd.iter().copied().chain(pairs).collect())
+/// Each of `srcs` with each of `dsts` of its family.
+fn pairs<T: Copy>(srcs: &[T], dsts: &[T], is_ipv4: impl Fn(&T) -> bool) -> Vec<(T, T)> {
+    let all = srcs.iter().flat_map(|src| dsts.iter().map(move |dst| (*src, *dst)));
+    all.filter(|(src, dst)| is_ipv4(src) == is_ipv4(dst)).collect()
+}
+
+fn list<T: ToString>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -35,14 +35,8 @@ impl<'a> Parser<'a> {
             "none" => Action::None,
             "ipsec" => Action::Ipsec,
             "bypass" | "entrust" => {
-                return self.fail(
-                    Diagnostic::error(
-                        name.span,
-                        format!("`{}` is for sockets, and the kernel refuses it here", name.text),
-                    )
-                    .found(name.shown())
-                    .hint("write `none` to let packets pass untouched"),
-                );
+                self.refusal = Some(format!("`{}` is for sockets; write `none` to let packets pass", name.text));
+                Action::None
             }
             _ => return self.wrong("`discard`, `none` or `ipsec`"),
         };
@@ -72,7 +66,7 @@ impl<'a> Parser<'a> {
     }
 
     /// priority := [ ( `priority` | `prio` ) ( [ `-` ] N | ( `low` | `def` | `high` ) [ ( `+` | `-` ) N ] ) ]
-    fn priority(&mut self) -> Parsed<u32> {
+    pub(super) fn priority(&mut self) -> Parsed<u32> {
         if !self.bump_word("priority") && !self.bump_word("prio") {
             return Ok(PRIORITY_DEFAULT);
         }
@@ -156,7 +150,7 @@ impl<'a> Parser<'a> {
     }
 
     /// request := ( `esp` | `ah` | `ipcomp` ) `/` ( `transport` | `tunnel` ) [ `/` [ SRC `-` DST ] [ `/` [ level ] ] ]
-    fn request(&mut self, token: Token<'a>) -> Parsed<Template> {
+    pub(super) fn request(&mut self, token: Token<'a>) -> Parsed<Template> {
         let mut parts = token.text.split('/');
         let protocol = match parts.next() {
             Some("esp") => Protocol::Esp,

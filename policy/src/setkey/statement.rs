@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::algorithm::Algorithm;
-use crate::model::sa::{Action, Direction, Mode, Protocol, ReqId, Spi, Template};
+use crate::model::sa::{Action, Direction, Mode, Protocol, ReqId, SecurityContext, Spi, Template};
 use crate::model::secret::Secret;
 use crate::model::selector::Selector;
 use crate::span::Span;
@@ -43,6 +43,13 @@ pub enum StatementKind {
     },
     /// `get`: print one SA.
     Get(SaKey),
+    /// `getspi`: reserve an SPI, which makes a larval SA.
+    GetSpi {
+        /// The SPI and whom it is for.
+        key: SaKey,
+        /// `-m`.
+        mode: Mode,
+    },
     /// `flush`: remove all SAs, or all of one protocol.
     Flush(Option<Protocol>),
     /// `dump`: print all SAs, or all of one protocol.
@@ -52,11 +59,14 @@ pub enum StatementKind {
     /// `spdupdate`: add a policy or replace the one that exists.
     SpdUpdate(PolicySpec),
     /// `spddelete`: remove a policy.
-    SpdDelete(PolicyKey),
+    SpdDelete(PolicyKey, Option<SecurityContext>),
     /// `spdflush`: remove all policies.
     SpdFlush,
     /// `spddump`: print all policies.
     SpdDump,
+    /// A command that the grammar takes and no Linux kernel ever did; why, in words. It is refused when its turn comes, as
+    /// the kernel refused it, and the script goes on.
+    Refused(String),
     /// `exit`, `quit`, `bye`: the rest is not read.
     Exit,
 }
@@ -105,6 +115,21 @@ pub struct SaLimits {
     pub hard_octets: Option<u64>,
     /// `-bs`, octets.
     pub soft_octets: Option<u64>,
+    /// Limits that `add` has no words for, and a dump has.
+    pub unworded: UnwordedLimits,
+}
+
+/// Limits that only a dump speaks of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnwordedLimits {
+    /// Seconds since the first use, hard.
+    pub hard_used: Option<u64>,
+    /// Seconds since the first use, soft.
+    pub soft_used: Option<u64>,
+    /// Packets, hard.
+    pub hard_packets: Option<u64>,
+    /// Packets, soft.
+    pub soft_packets: Option<u64>,
 }
 
 /// An SA to install.
@@ -128,6 +153,10 @@ pub struct NewSa {
     pub is_deflate: bool,
     /// `esp-udp`.
     pub encapsulation: Option<UdpEncapsulation>,
+    /// `-ctx`.
+    pub context: Option<SecurityContext>,
+    /// PF_KEY's flags (`SADB_SAFLAGS_*`), as a dump has them.
+    pub flags: u32,
 }
 
 /// What names a policy.
@@ -150,4 +179,17 @@ pub struct PolicySpec {
     pub action: Action,
     /// With [`Action::Ipsec`], at least one.
     pub templates: Vec<Template>,
+    /// `-ctx`.
+    pub context: Option<SecurityContext>,
+    /// Limits: none in a script, but a dump shows those that others gave.
+    pub limits: PolicyLimits,
+}
+
+/// Limits of a policy, as a dump has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyLimits {
+    /// `lifetime`: seconds since it was added.
+    pub since_added: Option<u64>,
+    /// `validtime`: seconds since its first use.
+    pub since_used: Option<u64>,
 }

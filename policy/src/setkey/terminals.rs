@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use super::lexer::{Lexer, Token, TokenKind};
+use super::names::{MAX_ADDRESSES, Names};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::addr::IpNet;
 use crate::model::sa::{Protocol, Spi};
+use crate::model::selector::UpperProtocol;
 use crate::span::Span;
 
 /// An error has been pushed; the statement is given up.
@@ -31,8 +33,22 @@ pub(super) struct WrittenProtocol {
     pub(super) in_udp: bool,
 }
 
+/// A port as it is written; what a service's name stands for depends on the protocol behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WrittenPort<'a> {
+    Number(u16),
+    Service(Token<'a>, &'a str),
+}
+
+/// A host or a network: a name may have several addresses.
+pub(super) struct Written<'a, T> {
+    pub(super) values: Vec<T>,
+    pub(super) port: Option<WrittenPort<'a>>,
+}
+
 pub(super) struct Parser<'a> {
     lexer: Lexer<'a>,
+    names: &'a mut dyn Names,
     /// The token not consumed yet.
     pub(super) token: Token<'a>,
     pub(super) diagnostics: Diagnostics,
@@ -40,15 +56,38 @@ pub(super) struct Parser<'a> {
     pub(super) hidden: Vec<Span>,
     /// Families the statement allows.
     pub(super) family: Family,
+    /// `-n`: the statement has no names.
+    pub(super) is_numeric: bool,
+    /// Warnings are not wanted.
+    pub(super) is_quiet: bool,
+    /// Why Linux refuses the statement, which is else in order.
+    pub(super) refusal: Option<String>,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(mut lexer: Lexer<'a>) -> Self {
+    pub(super) fn new(mut lexer: Lexer<'a>, names: &'a mut dyn Names) -> Self {
         let mut diagnostics = Diagnostics::default();
         let token = lexer.next(&mut diagnostics);
-        let mut parser = Self { lexer, token, diagnostics, hidden: Vec::new(), family: Family::Any };
+        let mut parser = Self {
+            lexer,
+            names,
+            token,
+            diagnostics,
+            hidden: Vec::new(),
+            family: Family::Any,
+            is_numeric: false,
+            is_quiet: false,
+            refusal: None,
+        };
         parser.hide();
         parser
+    }
+
+    /// Goes on with another piece of the text.
+    pub(super) fn aim(&mut self, lexer: Lexer<'a>) {
+        self.lexer = lexer;
+        self.token = self.lexer.next(&mut self.diagnostics);
+        self.hide();
     }
 
     pub(super) fn bump(&mut self) -> Token<'a> {
@@ -101,7 +140,9 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn warn(&mut self, span: Span, message: impl Into<String>) {
-        self.diagnostics.warning(span, message);
+        if !self.is_quiet {
+            self.diagnostics.warning(span, message);
+        }
     }
 
     /// A word that is there.
@@ -133,21 +174,28 @@ impl<'a> Parser<'a> {
     }
 
     /// host := ADDR [ `[` PORT `]` ]
-    pub(super) fn host(&mut self) -> Parsed<(IpAddr, Option<u16>)> {
+    pub(super) fn host(&mut self) -> Parsed<Written<'a, IpAddr>> {
         let token = self.word("an address")?;
-        let (address, port) = self.split_port(token)?;
-        let address = self.numeric_address(token, address)?;
-        Ok((address, port))
+        let (text, port) = self.split_port(token)?;
+        Ok(Written { values: self.addresses(token, text)?, port })
     }
 
     /// range := ADDR [ `/` PREFIX ] [ `[` PORT `]` ]; bits beyond the prefix are cleared with a warning.
-    pub(super) fn range(&mut self) -> Parsed<(IpNet, u16)> {
+    pub(super) fn range(&mut self) -> Parsed<Written<'a, IpNet>> {
         let token = self.word("an address or a network")?;
         let (text, port) = self.split_port(token)?;
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (self.numeric_address(token, address)?, Some(prefix)),
-            None => (self.numeric_address(token, text)?, None),
+        let (host, prefix) = match text.split_once('/') {
+            Some((host, prefix)) => (host, Some(prefix)),
+            None => (text, None),
         };
+        let mut nets = Vec::new();
+        for address in self.addresses(token, host)? {
+            nets.push(self.net(token, text, address, prefix)?);
+        }
+        Ok(Written { values: nets, port })
+    }
+
+    fn net(&mut self, token: Token<'a>, text: &str, address: IpAddr, prefix: Option<&str>) -> Parsed<IpNet> {
         let width: u8 = if address.is_ipv4() { 32 } else { 128 };
         let length = match prefix {
             None => width,
@@ -160,11 +208,11 @@ impl<'a> Parser<'a> {
         if net.trunc().addr() != address {
             self.warn(token.span, format!("{text} has bits beyond its prefix: taken as {}", net.trunc()));
         }
-        Ok((net.trunc(), port.unwrap_or(0)))
+        Ok(net.trunc())
     }
 
     /// Splits `ADDR[PORT]`; the bracket may be a word of its own. `[any]` and `[0]` are port 0.
-    fn split_port(&mut self, token: Token<'a>) -> Parsed<(&'a str, Option<u16>)> {
+    fn split_port(&mut self, token: Token<'a>) -> Parsed<(&'a str, Option<WrittenPort<'a>>)> {
         let (address, port) = match token.text.split_once('[') {
             Some((address, port)) => (address, Some((token, port))),
             None => (token.text, None),
@@ -182,56 +230,97 @@ impl<'a> Parser<'a> {
             return self.refuse(token, format!("no `]` behind the port in `{}`", token.shown()));
         };
         if port == "any" {
-            return Ok((address, Some(0)));
+            return Ok((address, Some(WrittenPort::Number(0))));
         }
-        match decimal(port, u64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok()) {
-            Some(port) => Ok((address, Some(port))),
-            None => self.refuse(token, format!("`[{port}]` is no port; write `[any]` or a number from 1 to 65535")),
-        }
+        let number = decimal(port, u64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok());
+        Ok((address, Some(number.map_or(WrittenPort::Service(token, port), WrittenPort::Number))))
     }
 
-    /// Host names are not looked up: a policy must not depend on what a name server says while it is loaded.
-    fn numeric_address(&mut self, token: Token<'a>, text: &str) -> Parsed<IpAddr> {
-        let address: IpAddr = match text.parse() {
-            Ok(address) => address,
-            Err(_) if text.contains('%') => {
-                return self.refuse(token, format!("`{text}`: zones (`%interface`) are not supported yet"));
-            }
-            Err(_) => {
-                return self.fail(
-                    Diagnostic::error(token.span, format!("`{text}` is not a numeric IP address"))
-                        .found(token.shown())
-                        .hint("host names are not looked up; an IPv4 address has four numbers"),
-                );
-            }
+    /// The number of a port. A service is looked up for the protocol it is written with, else for UDP, as setkey has it.
+    pub(super) fn port(&mut self, port: Option<WrittenPort<'a>>, protocol: UpperProtocol) -> Parsed<Option<u16>> {
+        let (token, name) = match port {
+            None => return Ok(None),
+            Some(WrittenPort::Number(number)) => return Ok(Some(number)),
+            Some(WrittenPort::Service(token, name)) => (token, name),
         };
-        match self.family {
-            Family::V4 if address.is_ipv6() => {
-                self.refuse(token, format!("{address} is no IPv4 address, and `-4` is given"))
-            }
-            Family::V6 if address.is_ipv4() => {
-                self.refuse(token, format!("{address} is no IPv6 address, and `-6` is given"))
-            }
-            _ => Ok(address),
+        let protocols = [protocol, UpperProtocol::UDP].into_iter().filter(|protocol| protocol.has_ports());
+        let mut known = protocols.filter_map(|protocol| self.names.port(name, protocol));
+        match known.next() {
+            Some(port) => Ok(Some(port)),
+            None => self.refuse(token, format!("`[{name}]` is no port; write `[any]` or a number from 1 to 65535")),
         }
     }
 
-    /// proto := `esp` | `esp-udp` | `ah` | `ipcomp`
+    /// The addresses of a host, by number or by name, of the families the statement allows.
+    fn addresses(&mut self, token: Token<'a>, text: &str) -> Parsed<Vec<IpAddr>> {
+        if let Some(address) = self.number_of(token, text) {
+            return match self.family {
+                Family::V4 if address.is_ipv6() => {
+                    self.refuse(token, format!("{address} is no IPv4 address, and `-4` is given"))
+                }
+                Family::V6 if address.is_ipv4() => {
+                    self.refuse(token, format!("{address} is no IPv6 address, and `-6` is given"))
+                }
+                _ => Ok(vec![address]),
+            };
+        }
+        let is_name = text.contains(|ch: char| ch.is_ascii_alphabetic())
+            && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_'));
+        if self.is_numeric || !is_name || token.is_secret() {
+            return self.fail(
+                Diagnostic::error(token.span, format!("`{}` is not a numeric IP address", token.shown()))
+                    .found(token.shown())
+                    .hint("an IPv4 address has four numbers"),
+            );
+        }
+        let found = match self.names.addresses(text) {
+            Ok(found) => found,
+            Err(words) => return self.refuse(token, format!("`{text}`: {words}")),
+        };
+        let allowed = |address: &IpAddr| match self.family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        };
+        let found: Vec<IpAddr> = found.into_iter().filter(allowed).collect();
+        match found.len() {
+            0 => self.refuse(token, format!("`{text}` has no address of this family")),
+            1..=MAX_ADDRESSES => Ok(found),
+            count => self.refuse(token, format!("`{text}` has {count} addresses: {MAX_ADDRESSES} are the most")),
+        }
+    }
+
+    /// A numeric address. A zone (`%interface`) goes: neither policies nor SAs of Linux have one.
+    fn number_of(&mut self, token: Token<'a>, text: &str) -> Option<IpAddr> {
+        let Some((address, zone)) = text.split_once('%') else { return text.parse().ok() };
+        let address: std::net::Ipv6Addr = address.parse().ok()?;
+        self.warn(token.span, format!("`%{zone}` has no effect: the kernel keeps no interface with an address"));
+        Some(address.into())
+    }
+
+    /// The protocol called so by /etc/protocols.
+    pub(super) fn protocol_named(&mut self, name: &str) -> Option<UpperProtocol> {
+        UpperProtocol::from_name(name).or_else(|| self.names.protocol(name))
+    }
+
+    /// proto := `esp` | `esp-old` | `esp-udp` | `ah` | `ah-old` | `ipcomp` | `tcp`
     pub(super) fn protocol(&mut self) -> Parsed<WrittenProtocol> {
         const EXPECTED: &str = "`esp`, `esp-udp`, `ah` or `ipcomp`";
         let (protocol, in_udp) = match self.token.text {
-            "esp" => (Protocol::Esp, false),
+            "esp" | "esp-old" => (Protocol::Esp, false),
             "esp-udp" => (Protocol::Esp, true),
-            "ah" => (Protocol::Ah, false),
+            "ah" | "ah-old" => (Protocol::Ah, false),
             "ipcomp" => (Protocol::Ipcomp, false),
-            old @ ("esp-old" | "ah-old" | "tcp") => {
-                let what = if old == "tcp" { "TCP MD5 signatures are not made by XFRM" } else { "Linux never had it" };
-                let message = format!("`{old}` is not supported: {what}");
-                return self.refuse(self.token, message);
+            "tcp" => {
+                self.refusal = Some("XFRM makes no TCP MD5 signatures".to_owned());
+                (Protocol::Esp, false)
             }
             _ => return self.wrong(EXPECTED),
         };
-        self.bump();
+        let token = self.bump();
+        if token.text.ends_with("-old") {
+            self.warn(token.span, format!("Linux never had `{}`: taken as {}", token.text, protocol.setkey_name()));
+        }
         Ok(WrittenProtocol { protocol, in_udp })
     }
 

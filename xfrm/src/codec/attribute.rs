@@ -9,21 +9,25 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_packet_xfrm::constants::{
     AF_INET, AF_INET6, TCP_ENCAP_ESPINTCP, UDP_ENCAP_ESPINUDP, UDP_ENCAP_ESPINUDP_NON_IKE, XFRM_INF,
     XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRMA_ENCAP, XFRMA_MARK, XFRMA_REPLAY_ESN_VAL,
+    XFRMA_SEC_CTX,
 };
 use netlink_packet_xfrm::{
     Address, EncapTmpl, Lifetime, LifetimeConfig, Mark as KernelMark, ReplayEsn, Selector as KernelSelector,
 };
-use policy::model::sa::{Mode, Protocol};
+use policy::model::sa::{Mode, Protocol, SecurityContext};
 use policy::model::secret::Secret;
 use policy::model::selector::{Selector, UpperProtocol};
 
 use super::error::CodecError;
-use super::reader::{octets_at, u32_at};
+use super::reader::{octets_at, u16_at, u32_at};
 use super::writer::MessageWriter;
 use crate::abi::{ALGORITHM_NAME_LEN, MAX_REPLAY_WINDOW};
 use crate::model::limits::{Lifetimes, Limits, Usage};
 use crate::model::mark::Mark;
 use crate::model::sa::{EncapKind, Encapsulation, ReplayState};
+
+/// Octets of `struct xfrm_user_sec_ctx`.
+const CONTEXT_LEN: usize = 8;
 
 /// The kernel's number of an address family.
 pub fn family_of(addr: IpAddr) -> u16 {
@@ -243,6 +247,33 @@ pub fn write_mark(writer: &mut MessageWriter, mark: Option<Mark>) {
 /// `XFRMA_MARK`.
 pub fn read_mark(value: &[u8]) -> Result<Mark, CodecError> {
     Ok(Mark { value: u32_at(value, 0, "mark")?, mask: u32_at(value, 4, "mark")? })
+}
+
+/// `XFRMA_SEC_CTX`: `struct xfrm_user_sec_ctx` and the label behind it. Kernels without a security module pass over it.
+pub fn write_context(writer: &mut MessageWriter, context: Option<&SecurityContext>) {
+    let Some(SecurityContext { doi, algorithm, label }) = context else { return };
+    let label = label.as_bytes();
+    let length = |octets: usize| u16::try_from(octets).unwrap_or(u16::MAX).to_ne_bytes();
+    writer.attribute(XFRMA_SEC_CTX, |writer| {
+        writer.raw(&length(CONTEXT_LEN + label.len()));
+        writer.raw(&XFRMA_SEC_CTX.to_ne_bytes());
+        writer.raw(&[*algorithm, *doi]);
+        writer.raw(&length(label.len()));
+        writer.raw(label);
+    });
+}
+
+/// `XFRMA_SEC_CTX`.
+pub fn read_context(value: &[u8]) -> Result<SecurityContext, CodecError> {
+    let what = "security context";
+    let [algorithm, doi] = octets_at(value, 4, what)?;
+    let claimed = usize::from(u16_at(value, 6, what)?);
+    let label = value.get(CONTEXT_LEN..).unwrap_or_default();
+    let Some(label) = label.get(..claimed) else {
+        return Err(CodecError::Length { what, claimed, available: label.len() });
+    };
+    let label = String::from_utf8_lossy(label);
+    Ok(SecurityContext { doi, algorithm, label: label.trim_end_matches('\0').to_owned() })
 }
 
 /// `XFRMA_ENCAP`.

@@ -2,7 +2,7 @@
 
 use netlink_packet_xfrm::constants::{
     XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_POLICY_FWD, XFRM_POLICY_IN, XFRM_POLICY_OUT, XFRM_POLICY_TYPE_MAIN,
-    XFRM_POLICY_TYPE_SUB, XFRMA_IF_ID, XFRMA_MARK, XFRMA_POLICY_TYPE, XFRMA_TMPL,
+    XFRM_POLICY_TYPE_SUB, XFRMA_IF_ID, XFRMA_MARK, XFRMA_POLICY_TYPE, XFRMA_SEC_CTX, XFRMA_TMPL,
 };
 use netlink_packet_xfrm::{
     Address, Id, UserPolicyId, UserPolicyInfo, UserPolicyType, UserTemplate, XFRM_USER_POLICY_INFO_LEN,
@@ -11,8 +11,8 @@ use netlink_packet_xfrm::{
 use policy::model::sa::{Direction, Mode, ReqId, Spi};
 
 use super::attribute::{
-    family_of, lifetimes_from_kernel, lifetimes_to_kernel, mode_number, read_address, read_mark, read_mode,
-    read_protocol, selector_from_kernel, selector_to_kernel, usage_from_kernel, write_mark,
+    family_of, lifetimes_from_kernel, lifetimes_to_kernel, mode_number, read_address, read_context, read_mark, read_mode,
+    read_protocol, selector_from_kernel, selector_to_kernel, usage_from_kernel, write_context, write_mark,
 };
 use super::error::CodecError;
 use super::reader::{Attribute, Attributes, u32_at};
@@ -47,6 +47,7 @@ pub fn write_policy(writer: &mut MessageWriter, policy: &Policy) -> Result<(), C
         ..UserPolicyInfo::default()
     });
     write_list(writer, policy.list);
+    write_context(writer, policy.context.as_ref());
     if !templates.is_empty() {
         writer.attribute(XFRMA_TMPL, |writer| templates.iter().for_each(|template| writer.emit(template)));
     }
@@ -180,6 +181,7 @@ fn policy_from_header(info: &UserPolicyInfo) -> Result<Policy, CodecError> {
         templates: Vec::new(),
         mark: None,
         if_id: None,
+        context: None,
         lifetimes: lifetimes_from_kernel(&info.lifetime_cfg),
         usage: usage_from_kernel(&info.lifetime_cur),
         flags: info.flags,
@@ -192,6 +194,7 @@ fn read_policy_attribute(policy: &mut Policy, attribute: Attribute<'_>) -> Resul
     match attribute.kind {
         XFRMA_TMPL => policy.templates = read_templates(value)?,
         XFRMA_POLICY_TYPE => policy.list = read_list(value),
+        XFRMA_SEC_CTX => policy.context = Some(read_context(value)?),
         XFRMA_MARK => policy.mark = Some(read_mark(value)?),
         XFRMA_IF_ID => policy.if_id = Some(u32_at(value, 0, "interface identifier")?),
         _ => {}

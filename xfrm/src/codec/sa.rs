@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use netlink_packet_xfrm::constants::{
     IPPROTO_COMP, XFRM_STATE_AF_UNSPEC, XFRMA_ALG_AEAD, XFRMA_ALG_AUTH, XFRMA_ALG_AUTH_TRUNC, XFRMA_ALG_COMP,
     XFRMA_ALG_CRYPT, XFRMA_ENCAP, XFRMA_IF_ID, XFRMA_LASTUSED, XFRMA_LTIME_VAL, XFRMA_MARK, XFRMA_REPLAY_ESN_VAL,
-    XFRMA_REPLAY_VAL, XFRMA_SA_EXTRA_FLAGS, XFRMA_SET_MARK, XFRMA_SET_MARK_MASK,
+    XFRMA_REPLAY_VAL, XFRMA_SA_EXTRA_FLAGS, XFRMA_SEC_CTX, XFRMA_SET_MARK, XFRMA_SET_MARK_MASK,
 };
 use netlink_packet_xfrm::{Address, Id, UserSaId, UserSaInfo, UserSpiInfo, XFRM_USER_SA_INFO_LEN};
 use policy::model::sa::{Mode, ReqId, Spi};
 
 use super::attribute::{
     AlgorithmLayout, family_of, lifetimes_from_kernel, lifetimes_to_kernel, mode_number, read_address, read_algorithm,
-    read_encapsulation, read_mark, read_mode, read_protocol, selector_from_kernel, selector_to_kernel,
-    usage_from_kernel, usage_to_kernel, write_algorithm, write_encapsulation, write_mark, write_replay_state,
+    read_context, read_encapsulation, read_mark, read_mode, read_protocol, selector_from_kernel, selector_to_kernel,
+    usage_from_kernel, usage_to_kernel, write_algorithm, write_context, write_encapsulation, write_mark, write_replay_state,
 };
 use super::error::CodecError;
 use super::reader::{Attribute, Attributes, u32_at, u64_at};
@@ -61,6 +61,7 @@ pub fn write_sa(writer: &mut MessageWriter, sa: &Sa) -> Result<(), CodecError> {
     if sa.usage != Usage::default() {
         writer.attribute(XFRMA_LTIME_VAL, |writer| writer.emit(&usage_to_kernel(&sa.usage)));
     }
+    write_context(writer, sa.context.as_ref());
     if sa.extra_flags != 0 {
         writer.u32_attribute(XFRMA_SA_EXTRA_FLAGS, sa.extra_flags);
     }
@@ -205,6 +206,7 @@ fn read_sa_attribute(sa: &mut Sa, attribute: Attribute<'_>) -> Result<(), CodecE
         XFRMA_SET_MARK => sa.output_mark.get_or_insert_default().value = u32_at(value, 0, "output mark")?,
         XFRMA_SET_MARK_MASK => sa.output_mark.get_or_insert_default().mask = u32_at(value, 0, "output mark mask")?,
         XFRMA_IF_ID => sa.if_id = Some(u32_at(value, 0, "interface identifier")?),
+        XFRMA_SEC_CTX => sa.context = Some(read_context(value)?),
         XFRMA_SA_EXTRA_FLAGS => sa.extra_flags = u32_at(value, 0, "extra flags")?,
         XFRMA_LASTUSED => sa.last_used = Some(u64_at(value, 0, "last use")?),
         XFRMA_REPLAY_VAL => {

@@ -1,6 +1,6 @@
 //! Security policies.
 
-use policy::model::sa::Direction;
+use policy::model::sa::{Direction, SecurityContext};
 use policy::model::selector::Selector;
 
 use super::limits::{Lifetimes, Usage};
@@ -72,6 +72,8 @@ pub struct Policy {
     pub mark: Option<Mark>,
     /// Only packets of this XFRM interface.
     pub if_id: Option<u32>,
+    /// What a security module looks at.
+    pub context: Option<SecurityContext>,
     /// Limits.
     pub lifetimes: Lifetimes,
     /// How far it has come; told by the kernel, not written.
@@ -96,6 +98,7 @@ impl Policy {
             templates,
             mark: None,
             if_id: None,
+            context: None,
             lifetimes: Lifetimes::default(),
             usage: Usage::default(),
             flags: 0,

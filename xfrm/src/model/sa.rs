@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use policy::model::sa::{Mode, Protocol, ReqId, Spi};
+use policy::model::sa::{Mode, Protocol, ReqId, SecurityContext, Spi};
 use policy::model::secret::Secret;
 use policy::model::selector::Selector;
 
@@ -173,6 +173,8 @@ pub struct Sa {
     pub output_mark: Option<Mark>,
     /// XFRM interface.
     pub if_id: Option<u32>,
+    /// What a security module looks at.
+    pub context: Option<SecurityContext>,
     /// `XFRM_STATE_*`.
     pub flags: u8,
     /// `XFRM_SA_XFLAG_*`.
@@ -207,6 +209,7 @@ impl Sa {
             mark: None,
             output_mark: None,
             if_id: None,
+            context: None,
             flags: 0,
             extra_flags: 0,
             seq: 0,
