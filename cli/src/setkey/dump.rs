@@ -241,7 +241,7 @@ impl<'a> Printer<'a> {
 pub const SHORT_HEAD: &str = "time p   s spi      ltime   src -> dst\n";
 
 /// A blank in front of every four octets, a new line after every 32.
-struct Hex<'a>(&'a [u8]);
+pub struct Hex<'a>(pub &'a [u8]);
 
 impl std::fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

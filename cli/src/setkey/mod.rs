@@ -2,7 +2,9 @@
 
 pub mod dump;
 pub mod lower;
+pub mod monitor;
 pub mod names;
 pub mod options;
+pub mod pfkey;
 pub mod protocols;
 pub mod run;

@@ -13,10 +13,23 @@ pub enum Task {
     Dump,
     /// `-F`: remove all SAs, with `-P` all policies.
     Flush,
+    /// `-x`, `-xx`: print what happens.
+    Listen(Stamp),
+    /// `FILE...` alone: print the PF_KEY messages recorded in them.
+    Recordings(Vec<String>),
     /// `-V`.
     Version,
     /// `-h`, `-?`.
     Help,
+}
+
+/// What stands in front of each message of `-x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// `-x`: the time of day.
+    Clock,
+    /// `-xx`: seconds since 1970.
+    Raw,
 }
 
 /// Does an `in` policy bring its `fwd` twin along?
@@ -42,6 +55,8 @@ pub struct Options {
     pub forever: bool,
     /// `-n`: look at the script, change nothing.
     pub dry: bool,
+    /// `-H`: with `-x`, the octets too.
+    pub hex: bool,
     /// `-v`: print what is asked of the kernel.
     pub verbose: bool,
     /// `-N`: with `-DP`, no policies of sockets.
@@ -62,12 +77,6 @@ pub enum OptionsError {
     /// A letter without its value.
     #[error("option requires an argument -- '{0}'")]
     Missing(char),
-    /// Something the original does with PF_KEY messages.
-    #[error("-x shows PF_KEY messages, which we do not use: `xfrmctl monitor` shows what changes in the kernel")]
-    Promiscuous,
-    /// Files of raw messages.
-    #[error("`{0}`: files of recorded PF_KEY messages cannot be shown; use -f FILE for a script")]
-    Recording(String),
 }
 
 impl Options {
@@ -80,19 +89,20 @@ impl Options {
             ports: false,
             forever: false,
             dry: false,
+            hex: false,
             verbose: false,
             no_sockets: false,
             mode: PolicyMode::default(),
         };
         let mut args = args.into_iter();
-        let mut file = None;
+        let mut files = Vec::new();
         while let Some(arg) = args.next() {
             let Some(letters) = arg.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-                file.get_or_insert(arg);
+                files.push(arg);
                 continue;
             };
             if letters == "-" {
-                file = file.or_else(|| args.next());
+                files.extend(args);
                 break;
             }
             let mut rest = letters.chars();
@@ -109,15 +119,16 @@ impl Options {
                     'F' => task = Some(Task::Flush),
                     'V' => task = Some(Task::Version),
                     'h' | '?' => task = Some(Task::Help),
-                    'x' => return Err(OptionsError::Promiscuous),
+                    'x' if matches!(task, Some(Task::Listen(_))) => task = Some(Task::Listen(Stamp::Raw)),
+                    'x' => task = Some(Task::Listen(Stamp::Clock)),
                     letter => options.switch(letter)?,
                 }
             }
         }
-        match (task, file) {
-            (Some(task), _) => Ok(Self { task, ..options }),
-            (None, Some(file)) => Err(OptionsError::Recording(file)),
-            (None, None) => Err(OptionsError::Nothing),
+        match task {
+            Some(task) => Ok(Self { task, ..options }),
+            None if files.is_empty() => Err(OptionsError::Nothing),
+            None => Ok(Self { task: Task::Recordings(files), ..options }),
         }
     }
 
@@ -131,8 +142,9 @@ impl Options {
             'N' => self.no_sockets = true,
             'r' => self.mode = PolicyMode::Rfc,
             'k' => self.mode = PolicyMode::Kernel,
-            // Dead SAs are never listed by Linux; hexadecimal dumps belonged to -x; debugging was the parser's.
-            'a' | 'H' | 'd' => {}
+            'H' => self.hex = true,
+            // Dead SAs are never listed by Linux; debugging was the parser's.
+            'a' | 'd' => {}
             other => return Err(OptionsError::Unknown(other)),
         }
         Ok(())
@@ -145,7 +157,9 @@ usage: setkey [-nrkv] -c
        setkey [-nrkv] -f filename
        setkey [-alpPNv] -D
        setkey [-Pv] -F
+       setkey [-H] -x
        setkey [-V] [-h]
+       setkey file ...
 ";
 
 #[cfg(test)]
@@ -176,7 +190,16 @@ mod tests {
         assert_eq!(parse("-v"), Err(OptionsError::Nothing));
         assert_eq!(parse("-DZ"), Err(OptionsError::Unknown('Z')));
         assert_eq!(parse("-f"), Err(OptionsError::Missing('f')));
-        assert_eq!(parse("-x"), Err(OptionsError::Promiscuous));
-        assert_eq!(parse("dump.bin"), Err(OptionsError::Recording("dump.bin".into())));
+    }
+
+    #[test]
+    fn listening_and_recordings() {
+        let task = |line: &str| parse(line).map(|options| options.task);
+        assert_eq!(task("-x"), Ok(Task::Listen(Stamp::Clock)));
+        assert_eq!(task("-xx"), Ok(Task::Listen(Stamp::Raw)));
+        assert_eq!(task("-x -x"), Ok(Task::Listen(Stamp::Raw)));
+        assert_eq!(parse("-Hx").map(|options| options.hex), Ok(true));
+        assert_eq!(task("a.bin b.bin"), Ok(Task::Recordings(vec!["a.bin".into(), "b.bin".into()])));
+        assert_eq!(task("-- -x"), Ok(Task::Recordings(vec!["-x".into()])));
     }
 }

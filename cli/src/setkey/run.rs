@@ -18,8 +18,10 @@ use xfrm::socket::{Connection, Dump};
 
 use super::dump::{Printer, SHORT_HEAD};
 use super::lower::{self, ReqIds};
+use super::monitor::{self, MonitorError};
 use super::names::SystemNames;
 use super::options::{Options, PolicyMode, Task, USAGE};
+use super::pfkey::text;
 use super::protocols::Protocols;
 
 /// Requests collected before they are sent; what has to be read first sends them earlier.
@@ -49,6 +51,8 @@ pub fn run(args: impl IntoIterator<Item = String>) -> ExitCode {
             runner.run(&Piece { text, first_line: 1 }).map(|_| ())
         }),
         Task::Dump => Session::open(&options).and_then(|mut session| session.dump()),
+        Task::Listen(stamp) => monitor::listen(*stamp, options.hex).map_err(Failure::from),
+        Task::Recordings(files) => files.iter().try_for_each(|name| print(&text::describe_all(&read_file(name)?))),
         Task::Flush => Session::open(&options).and_then(|mut session| session.flush()),
     };
     match outcome {
@@ -80,6 +84,15 @@ enum Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Untold(refusal.to_string())
+    }
+}
+
+impl From<MonitorError> for Failure {
+    fn from(error: MonitorError) -> Self {
+        match error {
+            MonitorError::Kernel(refusal) => refusal.into(),
+            MonitorError::Io(error) => error.into(),
+        }
     }
 }
 

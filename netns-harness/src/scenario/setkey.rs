@@ -61,7 +61,7 @@ fn pairs() -> Vec<(String, String)> {
     sa(
         format!("10.1.0.1 10.1.0.2 esp 0x1003 -m tunnel -E null -A hmac-sha512 {KEY_64}"),
         format!(
-            "src 10.1.0.1 dst 10.1.0.2 {} 0 mode tunnel flag af-unspec enc ecb(cipher_null) 0x \
+            "src 10.1.0.1 dst 10.1.0.2 {} 0 mode tunnel flag af-unspec enc ecb(cipher_null) \"\" \
              auth-trunc hmac(sha512) {KEY_64} 256",
             esp(0x1003)
         ),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use netlink_packet_xfrm::constants::{XFRM_MSG_BASE, XFRMA_ALG_CRYPT};
-use policy::model::sa::{Direction, Mode, Protocol, ReqId, Spi};
+use policy::model::sa::{Direction, Mode, Protocol, ReqId, SecurityContext, Spi};
 use policy::model::secret::Secret;
 use policy::model::selector::{Selector, UpperProtocol};
 use proptest::collection::vec;
@@ -81,6 +81,11 @@ fn modes() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::Transport), Just(Mode::Tunnel)]
 }
 
+fn contexts() -> impl Strategy<Value = Option<SecurityContext>> {
+    let parts = (any::<(u8, u8)>(), "[a-z_:0-9]{1,99}");
+    option::of(parts.prop_map(|((doi, algorithm), label)| SecurityContext { doi, algorithm, label }))
+}
+
 fn algorithms() -> impl Strategy<Value = (String, Secret)> {
     ("[a-z0-9()]{1,63}", vec(any::<u8>(), 0..80)).prop_map(|(name, key)| (name, Secret::new(key)))
 }
@@ -99,6 +104,7 @@ prop_compose! {
         lifetimes in lifetimes(),
         (mark, output_mark) in (marks(), marks()),
         (if_id, encapsulation) in (option::of(any::<u32>()), option::of(any::<(u16, u16, u16)>())),
+        context in contexts(),
     ) -> Sa {
         let mut sa = Sa::new(SaName { protocol, spi: Spi(spi), src, dst }, mode);
         sa.reqid = ReqId(reqid);
@@ -107,6 +113,7 @@ prop_compose! {
         sa.integrity = integrity.map(|((kernel_name, key), icv_bits)| Integrity { kernel_name, key, icv_bits });
         sa.aead = aead.map(|((kernel_name, key), icv_bits)| Aead { kernel_name, key, icv_bits });
         sa.replay_window = replay_window;
+        sa.context = context;
         sa.lifetimes = lifetimes;
         sa.encapsulation = encapsulation.map(|(kind, src_port, dst_port)| Encapsulation {
             kind: if kind % 2 == 0 { EncapKind::EspInUdp } else { EncapKind::Other(kind.max(8)) },
@@ -146,6 +153,7 @@ prop_compose! {
         (mark, if_id) in (marks(), option::of(any::<u32>())),
         lifetimes in lifetimes(),
         sub in any::<bool>(),
+        context in contexts(),
     ) -> Policy {
         let mut policy = Policy::new(selector, direction, if block { Verdict::Block } else { Verdict::Allow }, templates);
         policy.priority = priority;
@@ -155,6 +163,7 @@ prop_compose! {
         policy.share = share;
         policy.mark = mark;
         policy.if_id = if_id;
+        policy.context = context;
         policy.lifetimes = lifetimes;
         policy.list = if sub { List::Sub } else { List::Main };
         policy

@@ -235,3 +235,157 @@ fn actions_priorities_and_places() {
     });
     assert_eq!(socket, "(per-socket policy) |\tout(socket) none");
 }
+
+#[test]
+fn what_only_some_sas_have() {
+    let first = |change: fn(&mut Sa)| {
+        let mut sa = sa();
+        change(&mut sa);
+        print(false, |printer| printer.sas(&[sa]))
+    };
+    let text = first(|sa| sa.flags = 1 | 4);
+    assert!(text.contains("\tseq=0x00000000 replay=4 flags=0xa0000000 state=mature \n"), "{text}");
+    let text = first(|sa| {
+        let kind = EncapKind::EspInTcp;
+        sa.encapsulation = Some(Encapsulation { kind, src_port: 4500, dst_port: 4500, original_address: None });
+    });
+    assert!(text.contains("\n\tnatt+esp mode=transport "), "{text}");
+    let text = first(|sa| sa.lifetimes.hard.since_added = Some(Duration::from_secs(4)));
+    assert!(text.contains("state=dead \n"), "{text}");
+    let text = first(|sa| (sa.encryption, sa.integrity) = (None, None));
+    assert!(text.contains("reqid=0(0x00000000)\n\tseq=0x00000000 replay=4 flags=0x00000000 state=larval \n"), "{text}");
+    let text = first(|sa| {
+        sa.integrity = None;
+        sa.encryption = None;
+        let (kernel_name, key) = ("rfc4106(gcm(aes))".into(), Secret::new(vec![0xab; 4]));
+        sa.aead = Some(Aead { kernel_name, key, icv_bits: 128 });
+    });
+    assert!(text.contains("\tE: aes-gcm-16  abababab\n\tseq="), "{text}");
+    let text = first(|sa| {
+        sa.integrity.as_mut().expect("it has one").kernel_name = "hmac(sm3)".into();
+        sa.encryption.as_mut().expect("it has one").kernel_name = "cbc(sm4)".into();
+    });
+    assert!(text.contains("\tE: cbc(sm4)  0001") && text.contains("\tA: hmac(sm3)  0001"), "{text}");
+    let text = first(|sa| {
+        let label = "system_u:object_r:ipsec_t:s0".to_owned();
+        sa.context = Some(SecurityContext { doi: 1, algorithm: 1, label });
+    });
+    assert!(
+        text.contains(
+            "\tallocated: 12\thard: 0\tsoft: 0\n\tsecurity context doi: 1\n\tsecurity context algorithm: 1\n\
+             \tsecurity context length: 29\n\tsecurity context: system_u:object_r:ipsec_t:s0\n\tsadb_seq=0 "
+        ),
+        "{text}"
+    );
+    let text = first(|sa| {
+        sa.lifetimes.hard.bytes = Some(1000);
+        sa.lifetimes.soft.bytes = Some(900);
+        sa.lifetimes.hard.packets = Some(50);
+        sa.lifetimes.soft.since_used = Some(Duration::from_secs(60));
+    });
+    assert!(text.contains("\tlast: Nov  2 02:35:36 2026\thard: 0(s)\tsoft: 60(s)\n"), "{text}");
+    assert!(text.contains("\tcurrent: 768(bytes)\thard: 1000(bytes)\tsoft: 900(bytes)\n"), "{text}");
+    assert!(text.contains("\tallocated: 12\thard: 50\tsoft: 0\n"), "{text}");
+}
+
+#[test]
+fn a_short_line() {
+    let line = print(false, |printer| printer.short(&sa()));
+    assert_eq!(SHORT_HEAD, "time p   s spi      ltime   src -> dst\n");
+    assert_eq!(line, "3539 esp M 03b2b916   4/1800 10.0.0.1 -> 10.0.0.2\n");
+}
+
+#[test]
+fn policies_of_every_place_and_shape() {
+    let shown = |change: fn(&mut Policy)| {
+        let mut policy = policy(Direction::Fwd, vec![template(Mode::Transport, Need::Required, 0)]);
+        change(&mut policy);
+        print(false, |printer| printer.policies(&[policy]))
+    };
+    assert_eq!(head(&shown(|_| {}), 2), "10.0.0.1[any] 10.0.0.2[any] 255\n\tfwd prio def ipsec\n");
+    assert_eq!(
+        head(&shown(|policy| policy.priority = 0), 2),
+        "10.0.0.1[any] 10.0.0.2[any] 255\n\tfwd ipsec\n",
+        "the kernel's 0 is shown as nothing"
+    );
+    let text = shown(|policy| {
+        policy.templates = vec![template(Mode::Transport, Need::Optional, 0), template(Mode::Tunnel, Need::Required, 0)];
+        policy.templates.iter_mut().zip([Protocol::Ipcomp, Protocol::Ah]).for_each(|(one, of)| one.protocol = of);
+    });
+    assert!(text.contains("\tipcomp/transport//use\n\tah/tunnel/192.0.2.1-192.0.2.2/require\n"), "{text}");
+    let socket = shown(|policy| (policy.place, policy.priority) = (Place::Socket(Direction::In), 0));
+    assert_eq!(head(&socket, 2), "(per-socket policy) \n\tin(socket) ipsec\n");
+    for (number, name) in [(50, "esp"), (51, "ah"), (47, "gre"), (135, "135"), (58, "ipv6-icmp")] {
+        let mut policy = policy(Direction::Out, Vec::new());
+        policy.selector.protocol = UpperProtocol(number);
+        let text = print(false, |printer| printer.policies(&[policy]));
+        assert_eq!(head(&text, 1), format!("10.0.0.1 10.0.0.2 {name}\n"));
+    }
+    let text = shown(|policy| {
+        policy.lifetimes.hard.since_added = Some(Duration::from_secs(10));
+        policy.lifetimes.hard.since_used = Some(Duration::from_secs(20));
+        policy.usage.used_at = 1_000_003;
+    });
+    assert!(text.contains("\tcreated: Nov  2 02:35:35 2026  lastused: Nov  2 02:35:38 2026\n"), "{text}");
+    assert!(text.contains("\tlifetime: 10(s) validtime: 20(s)\n"), "{text}");
+}
+
+/// The scripts that take this text apart can put it together again, and so can we.
+#[test]
+fn what_is_printed_reads_back_as_it_was() {
+    use policy::setkey::parser::{Form, parse};
+    use policy::setkey::statement::StatementKind;
+
+    use super::super::lower;
+    use super::super::options::PolicyMode;
+
+    let mut sas = vec![sa(), sa(), sa()];
+    sas[0].usage = Usage::default();
+    sas[1].name.spi = Spi(0x100);
+    sas[1].mode = Mode::Tunnel;
+    sas[1].lifetimes.hard.packets = Some(7);
+    let (src_port, dst_port) = (4500, 61000);
+    let original_address = Some(addr("10.9.9.9"));
+    sas[1].encapsulation = Some(Encapsulation { kind: EncapKind::EspInUdp, src_port, dst_port, original_address });
+    sas[2].name.protocol = Protocol::Ipcomp;
+    (sas[2].encryption, sas[2].integrity, sas[2].compression) = (None, None, Some("deflate".into()));
+    for sa in &mut sas {
+        // An HMAC's key is as long as its output.
+        let key = Secret::new((0..32).collect());
+        sa.integrity.iter_mut().for_each(|integrity| integrity.key = key.clone());
+        sa.usage = Usage::default();
+    }
+    for ports in [false, true] {
+        let script = parse("dump", print(ports, |printer| printer.sas(&sas)).as_bytes());
+        assert_eq!((script.form, script.render()), (Form::Dump, String::new()));
+        let mut read: Vec<Sa> = Vec::new();
+        for statement in script.statements.iter().rev() {
+            let StatementKind::Add(new) = &statement.kind else { panic!("not an SA: {:?}", statement.kind) };
+            read.push(lower::sa(new));
+        }
+        assert_eq!(read, sas);
+    }
+
+    let levels = [(Need::Required, 0), (Need::Required, 5), (Need::Required, 16_400), (Need::Optional, 0)];
+    let templates = levels.map(|(need, reqid)| template(Mode::Tunnel, need, reqid)).to_vec();
+    let mut policies = vec![policy(Direction::Fwd, templates), policy(Direction::In, Vec::new())];
+    policies[0].selector.protocol = UpperProtocol::TCP;
+    policies[0].selector.dst_port = 443;
+    policies[1].priority = 0;
+    policies[1].verdict = Verdict::Block;
+    let script = parse("dump", print(false, |printer| printer.policies(&policies)).as_bytes());
+    assert_eq!((script.form, script.render()), (Form::Dump, String::new()));
+    for policy in &mut policies {
+        (policy.index, policy.usage) = (0, Usage::default());
+    }
+    let read: Vec<Policy> = script
+        .statements
+        .iter()
+        .rev()
+        .flat_map(|statement| match &statement.kind {
+            StatementKind::SpdAdd(spec) => lower::policies(spec, PolicyMode::Kernel, Default::default),
+            other => panic!("not a policy: {other:?}"),
+        })
+        .collect();
+    assert_eq!(read, policies);
+}

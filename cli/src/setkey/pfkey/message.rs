@@ -1,0 +1,228 @@
+//! A notice of the kernel as a PF_KEY message. Keys are left out: whoever listens wants to know what happens.
+
+use std::net::IpAddr;
+
+use policy::model::sa::Protocol;
+use policy::model::selector::{Selector, UpperProtocol};
+use xfrm::model::limits::{Limits, Usage};
+use xfrm::model::notice::{Acquire, Mapping, Notice, Severity};
+use xfrm::model::policy::{Policy, Verdict};
+use xfrm::model::sa::{Sa, SaName, Stage};
+use xfrm::model::template::{Need, Template};
+
+use super::number::{self, extension, kind};
+use crate::setkey::lower::FLAGS;
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// The message, or nothing for what PF_KEY had no message for. `now` is Unix seconds.
+pub fn message(notice: &Notice, now: u64) -> Option<Vec<u8>> {
+    let about = |sa: &Sa, kind| Message::begin(kind, Some(sa.name.protocol), sa.seq);
+    let out = match notice {
+        Notice::SaAdded { sa, .. } => about(sa, kind::ADD).sa(sa, now),
+        Notice::SaUpdated { sa, .. } => about(sa, kind::UPDATE).sa(sa, now),
+        Notice::SaDeleted { sa, .. } => about(sa, kind::DELETE).sa(sa, now),
+        Notice::SaExpired { sa, severity } => {
+            let (limit, limits, stage) = match severity {
+                Severity::Soft => (extension::LIFETIME_SOFT, &sa.lifetimes.soft, Stage::Dying),
+                Severity::Hard => (extension::LIFETIME_HARD, &sa.lifetimes.hard, Stage::Dead),
+            };
+            about(sa, kind::EXPIRE).named(sa, stage).usage(&sa.usage).limits(limit, limits).ends(&sa.name)
+        }
+        Notice::SasFlushed { protocol, .. } => Message::begin(kind::FLUSH, *protocol, 0),
+        Notice::Acquire(acquire) => asked(acquire),
+        Notice::PolicyAdded { policy, .. } => Message::begin(kind::SPD_ADD, None, 0).policy(policy),
+        Notice::PolicyUpdated { policy, .. } => Message::begin(kind::SPD_UPDATE, None, 0).policy(policy),
+        Notice::PolicyDeleted { policy, .. } => Message::begin(kind::SPD_DELETE, None, 0).policy(policy),
+        Notice::PolicyExpired { policy, .. } => Message::begin(kind::SPD_EXPIRE, None, 0).policy(policy),
+        Notice::PoliciesFlushed { .. } => Message::begin(kind::SPD_FLUSH, None, 0),
+        Notice::MappingChanged(mapping) => moved(mapping),
+        Notice::Other { .. } | Notice::Unreadable { .. } | Notice::Overrun => return None,
+    };
+    Some(out.finish())
+}
+
+fn asked(acquire: &Acquire) -> Message {
+    let out = Message::begin(kind::ACQUIRE, Some(acquire.protocol), acquire.seq);
+    let out = out.address(extension::ADDRESS_SRC, acquire.src, None).address(extension::ADDRESS_DST, acquire.dst, None);
+    out.rule(&acquire.policy)
+}
+
+fn moved(mapping: &Mapping) -> Message {
+    let ((old, old_port), (new, new_port)) = (mapping.old, mapping.new);
+    let mut out = Message::begin(kind::NEW_MAPPING, Some(mapping.protocol), 0);
+    let spi = mapping.spi.0.to_be_bytes();
+    out.extend(extension::SA, &[spi.as_slice(), &[0; 8]].concat());
+    let out = out.address(extension::ADDRESS_SRC, old, None).port(extension::NAT_T_SPORT, old_port);
+    out.address(extension::ADDRESS_DST, new, None).port(extension::NAT_T_DPORT, new_port)
+}
+
+/// A message in the making. Lengths count eight octets.
+struct Message(Vec<u8>);
+
+impl Message {
+    fn begin(kind: u8, protocol: Option<Protocol>, seq: u32) -> Self {
+        let mut octets = vec![number::VERSION, kind, 0, number::sa_type(protocol), 0, 0, 0, 0];
+        octets.extend(seq.to_ne_bytes());
+        octets.extend([0; 4]);
+        Self(octets)
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let units = u16::try_from(self.0.len() / 8).unwrap_or(u16::MAX);
+        for (octet, value) in self.0.iter_mut().skip(4).zip(units.to_ne_bytes()) {
+            *octet = value;
+        }
+        self.0
+    }
+
+    fn extend(&mut self, extension: u16, body: &[u8]) {
+        let units = u16::try_from((body.len() + 4).div_ceil(8)).unwrap_or(u16::MAX);
+        self.0.extend(units.to_ne_bytes());
+        self.0.extend(extension.to_ne_bytes());
+        self.0.extend(body);
+        self.0.resize(self.0.len().next_multiple_of(8), 0);
+    }
+
+    /// `struct sadb_sa`, `struct sadb_x_sa2`.
+    fn named(mut self, sa: &Sa, stage: Stage) -> Self {
+        let aead = sa.aead.as_ref().map(|by| number::encryption(&by.kernel_name, u16::try_from(by.icv_bits).ok()));
+        let cipher = sa.encryption.as_ref().map(|by| number::encryption(&by.kernel_name, None));
+        let compression = sa.compression.as_ref().map(|_| number::DEFLATE);
+        let encrypt = aead.or(cipher).or(compression).unwrap_or(0);
+        let auth = sa.integrity.as_ref().map_or(0, |by| number::integrity(&by.kernel_name));
+        let window = u8::try_from(sa.replay_window).unwrap_or(u8::MAX);
+        let flags: u32 = FLAGS.iter().filter(|(xfrm, _)| sa.flags & xfrm != 0).map(|(_, pfkey)| pfkey).sum();
+        let mut body = sa.name.spi.0.to_be_bytes().to_vec();
+        body.extend([window, number::state(stage), auth, encrypt]);
+        body.extend(flags.to_ne_bytes());
+        self.extend(extension::SA, &body);
+        let mut body = vec![number::mode(sa.mode), 0, 0, 0];
+        body.extend(sa.seq.to_ne_bytes());
+        body.extend(sa.reqid.0.to_ne_bytes());
+        self.extend(extension::SA2, &body);
+        self
+    }
+
+    fn sa(self, sa: &Sa, now: u64) -> Self {
+        let limits = &sa.lifetimes;
+        let out = self.named(sa, sa.stage(now)).limits(extension::LIFETIME_HARD, &limits.hard);
+        let out = out.limits(extension::LIFETIME_SOFT, &limits.soft).usage(&sa.usage).ends(&sa.name);
+        let Some(udp) = &sa.encapsulation else { return out };
+        let mut out = out.port(extension::NAT_T_SPORT, udp.src_port).port(extension::NAT_T_DPORT, udp.dst_port);
+        // UDP_ENCAP_ESPINUDP.
+        out.extend(extension::NAT_T_TYPE, &[2, 0, 0, 0]);
+        match udp.original_address {
+            Some(original) => out.address(extension::NAT_T_OA, original, None),
+            None => out,
+        }
+    }
+
+    fn ends(self, name: &SaName) -> Self {
+        self.address(extension::ADDRESS_SRC, name.src, None).address(extension::ADDRESS_DST, name.dst, None)
+    }
+
+    /// `struct sadb_lifetime`.
+    fn lifetime(mut self, extension: u16, packets: u64, [bytes, added, used]: [u64; 3]) -> Self {
+        let mut body = u32::try_from(packets).unwrap_or(u32::MAX).to_ne_bytes().to_vec();
+        [bytes, added, used].iter().for_each(|number| body.extend(number.to_ne_bytes()));
+        self.extend(extension, &body);
+        self
+    }
+
+    fn limits(self, extension: u16, limits: &Limits) -> Self {
+        let seconds = |limit: Option<std::time::Duration>| limit.map_or(0, |limit| limit.as_secs());
+        let numbers = [limits.bytes.unwrap_or(0), seconds(limits.since_added), seconds(limits.since_used)];
+        self.lifetime(extension, limits.packets.unwrap_or(0), numbers)
+    }
+
+    fn usage(self, usage: &Usage) -> Self {
+        self.lifetime(extension::LIFETIME_CURRENT, usage.packets, [usage.bytes, usage.added_at, usage.used_at])
+    }
+
+    /// `struct sadb_address` with the whole address.
+    fn address(self, extension: u16, address: IpAddr, port: Option<u16>) -> Self {
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        self.net(extension, UpperProtocol::ANY, (address, width), port.unwrap_or(0))
+    }
+
+    fn net(mut self, extension: u16, protocol: UpperProtocol, (address, prefix): (IpAddr, u8), port: u16) -> Self {
+        let mut body = vec![protocol.0, prefix, 0, 0];
+        body.extend(socket_address(address, port));
+        self.extend(extension, &body);
+        self
+    }
+
+    fn port(mut self, extension: u16, port: u16) -> Self {
+        let [high, low] = port.to_be_bytes();
+        self.extend(extension, &[high, low, 0, 0]);
+        self
+    }
+
+    fn policy(self, policy: &Policy) -> Self {
+        let Selector { src, dst, protocol, src_port, dst_port } = policy.selector;
+        let out = self.net(extension::ADDRESS_SRC, protocol, (src.addr(), src.prefix_len()), src_port);
+        let out = out.net(extension::ADDRESS_DST, protocol, (dst.addr(), dst.prefix_len()), dst_port);
+        out.usage(&policy.usage).rule(policy)
+    }
+
+    /// `struct sadb_x_policy` and its requests.
+    fn rule(mut self, policy: &Policy) -> Self {
+        let kind: u16 = match policy.verdict {
+            Verdict::Block => 0,
+            Verdict::Allow if policy.templates.is_empty() => 1,
+            Verdict::Allow => 2,
+        };
+        let mut body = kind.to_ne_bytes().to_vec();
+        body.extend([number::direction(policy.place.direction()), 0]);
+        body.extend(policy.index.to_ne_bytes());
+        body.extend(policy.priority.to_ne_bytes());
+        policy.templates.iter().for_each(|template| body.extend(request(template)));
+        self.extend(extension::POLICY, &body);
+        self
+    }
+}
+
+/// `struct sadb_x_ipsecrequest`.
+fn request(template: &Template) -> Vec<u8> {
+    let level = match (template.need, template.reqid.0) {
+        (Need::Optional, _) => 1,
+        (Need::Required, 0) => 2,
+        (Need::Required, _) => 3,
+    };
+    let mut ends = Vec::new();
+    for address in template.endpoints.into_iter().flat_map(|(src, dst)| [src, dst]) {
+        ends.extend(socket_address(address, 0));
+    }
+    let length = u16::try_from(16 + ends.len()).unwrap_or(u16::MAX).next_multiple_of(8);
+    let mut out = length.to_ne_bytes().to_vec();
+    out.extend(u16::from(template.protocol.ip_number()).to_ne_bytes());
+    out.extend([number::mode(template.mode), level, 0, 0]);
+    out.extend(template.reqid.0.to_ne_bytes());
+    out.extend([0; 4]);
+    out.extend(ends);
+    out.resize(usize::from(length), 0);
+    out
+}
+
+/// `struct sockaddr_in`, `struct sockaddr_in6`.
+fn socket_address(address: IpAddr, port: u16) -> Vec<u8> {
+    let mut out = Vec::new();
+    match address {
+        IpAddr::V4(address) => {
+            out.extend(AF_INET.to_ne_bytes());
+            out.extend(port.to_be_bytes());
+            out.extend(address.octets());
+            out.extend([0; 8]);
+        }
+        IpAddr::V6(address) => {
+            out.extend(AF_INET6.to_ne_bytes());
+            out.extend(port.to_be_bytes());
+            out.extend([0; 4]);
+            out.extend(address.octets());
+            out.extend([0; 4]);
+        }
+    }
+    out
+}
