@@ -8,11 +8,11 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use policy::model::selector::UpperProtocol;
 use policy::racoon::include::{Loader, NoFiles};
 use policy::racoon::print::Printed;
 use policy::racoon::{self, Loaded};
 use policy::setkey;
-use policy::model::selector::UpperProtocol;
 use policy::setkey::names::Names;
 use policy::setkey::parser::{Form, Script};
 use policy::setkey::print::{Command, Printed as PrintedScript};
@@ -416,7 +416,13 @@ mod hostile {
         refused(b"add 10.0.0.1 10.0.0.2 ah 1000 -A hmac-sha1 \"never ends;\nflush;\nspdflush;\n");
         refused(&b"10.0.0.1 10.0.0.2 \n".repeat(MEGABYTE / 18));
         refused(format!("10.0.0.1 {}", "\t".repeat(MEGABYTE)).as_bytes());
-        refused(format!("10.0.0.1 10.0.0.2 \n\tesp mode=transport spi=1(0x1) reqid=0(0x0)\n\tE: aes-cbc  {}\n", "00".repeat(MEGABYTE / 2)).as_bytes());
+        refused(
+            format!(
+                "10.0.0.1 10.0.0.2 \n\tesp mode=transport spi=1(0x1) reqid=0(0x0)\n\tE: aes-cbc  {}\n",
+                "00".repeat(MEGABYTE / 2)
+            )
+            .as_bytes(),
+        );
     }
 
     #[test]

@@ -307,13 +307,7 @@ impl<'a> Session<'a> {
     }
 
     /// Policies with a label are found by looking: the kernel's own search by selector passes over them.
-    fn delete_labelled(
-        &mut self,
-        script: &Script,
-        place: Span,
-        key: &PolicyKey,
-        context: &SecurityContext,
-    ) -> Outcome {
+    fn delete_labelled(&mut self, script: &Script, place: Span, key: &PolicyKey, context: &SecurityContext) -> Outcome {
         let policies = self.kernel.dump_policies()?.entries;
         for wanted in lower::policy_keys(key, self.mode(script)) {
             let is_it = |policy: &&Policy| {

@@ -19,7 +19,11 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     out.push(Scenario::new("setkey-dump", "what -D and -DP print, read back by -f, gives the same kernel state", dump));
     out.push(Scenario::new("setkey-ip-xfrm", "the same SAs and policies by setkey and by ip xfrm", beside_ip));
     out.push(Scenario::new("setkey-monitor", "-x tells of an SA that is added and expires", monitor));
-    out.push(Scenario::new("setkey-refused", "a refusal has file, line and the kernel's words; the script goes on", refused));
+    out.push(Scenario::new(
+        "setkey-refused",
+        "a refusal has file, line and the kernel's words; the script goes on",
+        refused,
+    ));
     out.push(Scenario::new("setkey-stdin", "commands on standard input are carried out as they come", stdin));
 }
 
@@ -44,7 +48,10 @@ fn pairs() -> Vec<(String, String)> {
     let esp = |spi: u32| format!("proto esp spi {spi} reqid");
     sa(
         format!("10.1.0.1 10.1.0.2 esp 0x1001 -m transport -E aes-cbc {KEY_16} -A hmac-sha256 {KEY_32}"),
-        format!("src 10.1.0.1 dst 10.1.0.2 {} 0 mode transport enc cbc(aes) {KEY_16} auth-trunc hmac(sha256) {KEY_32} 128", esp(0x1001)),
+        format!(
+            "src 10.1.0.1 dst 10.1.0.2 {} 0 mode transport enc cbc(aes) {KEY_16} auth-trunc hmac(sha256) {KEY_32} 128",
+            esp(0x1001)
+        ),
     );
     sa(
         format!(
@@ -174,7 +181,8 @@ fn same(what: &str, one: &[Vec<u8>], other: &[Vec<u8>]) -> Result<()> {
     let mut failure = Failure::new(format!("{what}: {} entries and {}", one.len(), other.len()));
     for (at, (one, other)) in one.iter().zip(other).enumerate().filter(|(_, (one, other))| one != other).take(3) {
         let first = one.iter().zip(other).take_while(|(one, other)| one == other).count();
-        failure = failure.with(format!("entry {at} differs from octet {first}"), format!("{}\n{}", hex(one), hex(other)));
+        failure =
+            failure.with(format!("entry {at} differs from octet {first}"), format!("{}\n{}", hex(one), hex(other)));
     }
     Err(failure)
 }
@@ -320,7 +328,9 @@ fn refused(desk: &mut Desk) -> Result<()> {
         return Err(Failure::new(format!("setkey ended with {} and left {count} policies", done.status))
             .with("its output", done.output()));
     }
-    desk.proved("eight refusals with file, line and the kernel's words; the lines behind them took effect; exit code 0");
+    desk.proved(
+        "eight refusals with file, line and the kernel's words; the lines behind them took effect; exit code 0",
+    );
 
     let text = "spdadd 10.1.0.1 10.1.0.2 udp -P out none;\nspdad 1;\nspdadd 10.1.0.1 10.1.0.2 icmp -P out none;\n";
     alice.write(SCRIPT, 0o600, text)?;

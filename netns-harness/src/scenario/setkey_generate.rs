@@ -24,7 +24,8 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
 }
 
 /// A blank line and IPv6 on purpose: keylime's own generator took neither.
-const SUBNETS: &str = "# the lab\n\nipsec\n10.1.0.0/24\nfd01::/64\n\nexclude\n10.1.0.3   # carol has no IPsec\nfd01::3\n";
+const SUBNETS: &str =
+    "# the lab\n\nipsec\n10.1.0.0/24\nfd01::/64\n\nexclude\n10.1.0.3   # carol has no IPsec\nfd01::3\n";
 
 /// Where the subnets file lies.
 const FILE: &str = "/etc/subnets";

@@ -10,8 +10,7 @@ use super::lexer::{Lexer, Token, TokenKind};
 use super::names::Names;
 use super::sa_text::{NAT_T_PORT, octets};
 use super::statement::{
-    Keyed, NewSa, PolicyKey, PolicyLimits, PolicySpec, SaKey, SaLimits, Statement, StatementKind,
-    UdpEncapsulation,
+    Keyed, NewSa, PolicyKey, PolicyLimits, PolicySpec, SaKey, SaLimits, Statement, StatementKind, UdpEncapsulation,
 };
 use super::terminals::{Parsed, Parser, decimal};
 use crate::diagnostic::Diagnostics;
@@ -238,19 +237,14 @@ impl<'a> Parser<'a> {
         }
         if protocol == Protocol::Esp && sa.encryption.is_none() {
             // The null cipher has no line of its own.
-            sa.encryption = algorithm::cipher("null").map(|null| Keyed { algorithm: null, key: Secret::new(Vec::new()) });
+            sa.encryption =
+                algorithm::cipher("null").map(|null| Keyed { algorithm: null, key: Secret::new(Vec::new()) });
         }
         Ok(Some(StatementKind::Add(Box::new(sa))))
     }
 
     /// One line of an SA; keys are gathered, as they may go over several.
-    fn dumped_line(
-        &mut self,
-        line: Line<'a>,
-        sa: &mut NewSa,
-        keys: &mut Vec<(Line<'a>, String)>,
-        is_alive: &mut bool,
-    ) {
+    fn dumped_line(&mut self, line: Line<'a>, sa: &mut NewSa, keys: &mut Vec<(Line<'a>, String)>, is_alive: &mut bool) {
         let text = line.text.trim_start();
         if line.text.starts_with(' ') {
             self.hidden.push(line.span);

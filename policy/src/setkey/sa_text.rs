@@ -95,7 +95,9 @@ impl<'a> Parser<'a> {
                 return self.fail(
                     Diagnostic::error(option.span, format!("syntax error at `{}`", option.shown()))
                         .found(option.shown())
-                        .expected("`-m`, `-r`, `-u`, `-f`, `-lh`, `-ls`, `-bh`, `-bs`, `-ctx`, `-E`, `-A`, `-C` or `;`"),
+                        .expected(
+                            "`-m`, `-r`, `-u`, `-f`, `-lh`, `-ls`, `-bh`, `-bs`, `-ctx`, `-E`, `-A`, `-C` or `;`",
+                        ),
                 );
             }
         }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_packet_xfrm::constants::{
     AF_INET, AF_INET6, TCP_ENCAP_ESPINTCP, UDP_ENCAP_ESPINUDP, UDP_ENCAP_ESPINUDP_NON_IKE, XFRM_INF,
-    XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRMA_ENCAP, XFRMA_MARK, XFRMA_REPLAY_ESN_VAL,
-    XFRMA_SEC_CTX,
+    XFRM_MODE_TRANSPORT, XFRM_MODE_TUNNEL, XFRMA_ENCAP, XFRMA_MARK, XFRMA_REPLAY_ESN_VAL, XFRMA_SEC_CTX,
 };
 use netlink_packet_xfrm::{
     Address, EncapTmpl, Lifetime, LifetimeConfig, Mark as KernelMark, ReplayEsn, Selector as KernelSelector,

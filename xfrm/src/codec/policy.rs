@@ -11,8 +11,8 @@ use netlink_packet_xfrm::{
 use policy::model::sa::{Direction, Mode, ReqId, Spi};
 
 use super::attribute::{
-    family_of, lifetimes_from_kernel, lifetimes_to_kernel, mode_number, read_address, read_context, read_mark, read_mode,
-    read_protocol, selector_from_kernel, selector_to_kernel, usage_from_kernel, write_context, write_mark,
+    family_of, lifetimes_from_kernel, lifetimes_to_kernel, mode_number, read_address, read_context, read_mark,
+    read_mode, read_protocol, selector_from_kernel, selector_to_kernel, usage_from_kernel, write_context, write_mark,
 };
 use super::error::CodecError;
 use super::reader::{Attribute, Attributes, u32_at};

@@ -13,7 +13,8 @@ use policy::model::sa::{Mode, ReqId, Spi};
 use super::attribute::{
     AlgorithmLayout, family_of, lifetimes_from_kernel, lifetimes_to_kernel, mode_number, read_address, read_algorithm,
     read_context, read_encapsulation, read_mark, read_mode, read_protocol, selector_from_kernel, selector_to_kernel,
-    usage_from_kernel, usage_to_kernel, write_algorithm, write_context, write_encapsulation, write_mark, write_replay_state,
+    usage_from_kernel, usage_to_kernel, write_algorithm, write_context, write_encapsulation, write_mark,
+    write_replay_state,
 };
 use super::error::CodecError;
 use super::reader::{Attribute, Attributes, u32_at, u64_at};

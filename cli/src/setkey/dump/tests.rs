@@ -309,7 +309,8 @@ fn policies_of_every_place_and_shape() {
         "the kernel's 0 is shown as nothing"
     );
     let text = shown(|policy| {
-        policy.templates = vec![template(Mode::Transport, Need::Optional, 0), template(Mode::Tunnel, Need::Required, 0)];
+        policy.templates =
+            vec![template(Mode::Transport, Need::Optional, 0), template(Mode::Tunnel, Need::Required, 0)];
         policy.templates.iter_mut().zip([Protocol::Ipcomp, Protocol::Ah]).for_each(|(one, of)| one.protocol = of);
     });
     assert!(text.contains("\tipcomp/transport//use\n\tah/tunnel/192.0.2.1-192.0.2.2/require\n"), "{text}");

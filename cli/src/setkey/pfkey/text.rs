@@ -188,8 +188,8 @@ fn socket_address(out: &mut String, octets: &[u8]) -> Result<usize, Wrong> {
 #[cfg(test)]
 mod tests {
     use policy::model::sa::{Direction, Mode, Protocol, ReqId, Spi};
-    use policy::model::selector::Selector;
     use policy::model::secret::Secret;
+    use policy::model::selector::Selector;
     use xfrm::model::notice::{Notice, Severity};
     use xfrm::model::policy::{Policy, Verdict};
     use xfrm::model::sa::{Encryption, Integrity, Sa, SaName};
@@ -249,7 +249,9 @@ mod tests {
         let policy = Policy::new(selector, Direction::Out, Verdict::Allow, vec![template]);
         let notice = Notice::PolicyAdded { policy: Box::new(policy), requester: 0 };
         let text = describe(&message(&notice, 100).expect("a message"));
-        assert!(text.contains("sadb_x_policy{ type=2 dir=2 id=0 priority=0 }\n { len=72 proto=50 mode=2 level=3 reqid=5\n"));
+        assert!(
+            text.contains("sadb_x_policy{ type=2 dir=2 id=0 priority=0 }\n { len=72 proto=50 mode=2 level=3 reqid=5\n")
+        );
         assert!(text.ends_with("00000002\n  }\n }\n"), "{text}");
     }
 
