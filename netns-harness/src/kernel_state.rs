@@ -83,7 +83,7 @@ pub fn sas_between(host: &Host, a: IpAddr, b: IpAddr) -> Result<Vec<Sa>> {
 /// When the kernel does not answer, or with less than its structures hold.
 pub fn raw(host: &Host) -> Result<Vec<Vec<u8>>> {
     /// `struct xfrm_usersa_info`: curlft and stats, seq.
-    const SA: (usize, &[std::ops::Range<usize>]) = (224, &[160..208]);
+    const SA: (usize, &[std::ops::Range<usize>]) = (224, &[160..204, 204..208]);
     /// `struct xfrm_userpolicy_info`: curlft, index.
     const POLICY: (usize, &[std::ops::Range<usize>]) = (168, &[120..152, 156..160]);
     let mut out = Vec::new();

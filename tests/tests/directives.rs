@@ -65,7 +65,7 @@ fn walk(
 ) {
     for statement in statements {
         let name = statement.name.text.as_str();
-        let range = statement.body.is_none().then(|| statement.name.span.start..statement.end.end);
+        let range = statement.body.is_none().then_some(statement.name.span.start..statement.end.end);
         visit(block, name, None, range.clone());
         for arg in &statement.args {
             match (block, name) {

@@ -298,7 +298,7 @@ impl<'a> Parser<'a> {
 fn written_end(text: &str) -> Option<(IpAddr, Option<u16>)> {
     let mut parts = text.split('[');
     let address = parts.next()?.parse().ok()?;
-    let port = parts.last().and_then(|port| port.strip_suffix(']')).and_then(|port| port.parse().ok());
+    let port = parts.next_back().and_then(|port| port.strip_suffix(']')).and_then(|port| port.parse().ok());
     Some((address, port))
 }
 

@@ -215,7 +215,7 @@ mod tests {
         let octets = message(&notice, 100).expect("a message");
         assert_eq!(
             describe(&octets),
-            "sadb_msg{ version=2 type=3 errno=0 satype=3\n  len=22 reserved=0 seq=0 pid=0\n\
+            "sadb_msg{ version=2 type=3 errno=0 satype=3\n  len=24 reserved=0 seq=0 pid=0\n\
              sadb_ext{ len=2 type=1 }\nsadb_sa{ spi=12345 replay=4 state=1\n  auth=5 encrypt=12 flags=0x00000000 }\n\
              sadb_ext{ len=2 type=19 }\nsadb_x_sa2{ mode=2 reqid=5\n  reserved1=0 reserved2=0 sequence=0 }\n\
              sadb_ext{ len=4 type=3 }\nsadb_lifetime{ alloc=0, bytes=0\n  addtime=0, usetime=0 }\n\
