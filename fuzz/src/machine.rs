@@ -204,7 +204,7 @@ impl Game {
             14 => self.begin_anew(),
             15 => {
                 let raw = choices.octets();
-                self.from_anywhere(choices, raw);
+                self.send_from_anywhere(choices, raw);
             }
             _ => {
                 let seconds = 1_u64 << choices.below(16);
@@ -394,10 +394,10 @@ impl Game {
             let bit = choices.below(8);
             octets.iter_mut().skip(place).take(1).for_each(|octet| *octet ^= 1 << bit);
         }
-        self.from_anywhere(choices, octets);
+        self.send_from_anywhere(choices, octets);
     }
 
-    fn from_anywhere(&mut self, choices: &mut Choices<'_>, octets: Vec<u8>) {
+    fn send_from_anywhere(&mut self, choices: &mut Choices<'_>, octets: Vec<u8>) {
         match choices.below(3) {
             0 => self.send(octets),
             1 => drop(self.puppet.world.inject(

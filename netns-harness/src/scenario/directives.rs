@@ -48,7 +48,7 @@ fn passive(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
 }
 
 fn rekey_off(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
-    let life = std::time::Duration::from_secs(12);
+    let life = Duration::from_secs(12);
     let stage = Stage::set(desk, (initiator, responder), Family::V4, |alice, bob| {
         for tunnel in [alice, bob] {
             tunnel.phase1_life = life;

@@ -21,7 +21,7 @@ impl Resolver<'_> {
             "path" => self.path(args),
             // Those at the start of a statement have been replaced by what they include.
             "include" => {
-                self.diagnostics.error(args.name_span(), "this file is not included: it stands behind a forgotten `;`")
+                self.diagnostics.error(args.name_span(), "this file is not included: it stands behind a forgotten `;`");
             }
             "log" => self.log(args),
             "timer" => self.block(args, Self::timer),
