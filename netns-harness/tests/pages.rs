@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use netns_harness::interop::Name;
+use netns_harness::interop::{self, Name};
 use netns_harness::scenario;
 
 /// How many scenarios the other projects' own suites have that a racoon has to pass.
@@ -82,4 +82,16 @@ fn every_twin_exists_and_nine_of_ten_have_one() {
         assert!(with_twin * 10 >= count * 9, "{with_twin} of {section}'s {count} scenarios have a twin");
     }
     assert!(missing.is_empty(), "twins that do not exist: {missing:#?}");
+}
+
+#[test]
+fn the_interop_page_lists_every_scenario_and_no_other() {
+    let listed: BTreeSet<String> = interop::listed(&read("docs/interop.md")).into_iter().collect();
+    let existing: BTreeSet<String> = scenario::all().into_iter().map(|scenario| scenario.name).collect();
+    let missing: Vec<_> = existing.difference(&listed).collect();
+    let too_many: Vec<_> = listed.difference(&existing).collect();
+    assert!(
+        missing.is_empty() && too_many.is_empty(),
+        "docs/interop.md lacks {missing:?} and has {too_many:?}: run `cargo xtask test`, then `cargo xtask interop`"
+    );
 }
