@@ -1,6 +1,7 @@
 //! Figures beside a peer's, from one run on the test kernel: every round measures ours and the peer's in turn, and the
 //! median of the rounds counts, so that a slow moment of the machine falls on both.
 
+mod batch;
 mod crowd;
 mod first_packet;
 mod revoke_cut;
