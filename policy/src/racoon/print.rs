@@ -1,6 +1,7 @@
 //! A resolved configuration back to text: what `racoon -C` prints. Every default is written out, so that the text says
 //! all there is to say, and reading it again gives the same configuration.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 
 use crate::model::addr::AddrPort;
@@ -22,7 +23,7 @@ pub struct Printed<'a>(pub &'a DaemonConfig);
 
 impl Display for Printed<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let config = self.0;
+        let config = &*as_written(self.0);
         let paths = [
             ("pre_shared_key", &config.psk_file),
             ("certificate", &config.certificate_dir),
@@ -50,6 +51,38 @@ impl Display for Printed<'_> {
         }
         Ok(())
     }
+}
+
+/// The configuration with names below a relative folder as they were in the file: they would be put below it once more.
+/// Absolute names stay absolute.
+fn as_written(config: &DaemonConfig) -> Cow<'_, DaemonConfig> {
+    let relative = |folder: &Option<String>| folder.clone().filter(|folder| !folder.starts_with('/'));
+    let (certificates, scripts) = (relative(&config.certificate_dir), relative(&config.script_dir));
+    if certificates.is_none() && scripts.is_none() {
+        return Cow::Borrowed(config);
+    }
+    let mut config = config.clone();
+    let shorten = |folder: &Option<String>, name: &mut String| {
+        let Some(folder) = folder else { return };
+        let below = name.strip_prefix(folder.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+        if let Some(below) = below.map(str::to_owned) {
+            *name = below;
+        }
+    };
+    for remote in &mut config.remotes {
+        let files = remote.certificate.iter_mut().flat_map(|files| [&mut files.certificate, &mut files.key]);
+        files
+            .chain(&mut remote.ca_file)
+            .chain(&mut remote.peers_certfile)
+            .for_each(|name| shorten(&certificates, name));
+        remote.scripts.iter_mut().for_each(|script| shorten(&scripts, &mut script.path));
+    }
+    let block = &mut config.revocation;
+    let served = block.webhooks.iter_mut().filter_map(|webhook| webhook.tls.as_mut());
+    let served = served.flat_map(|tls| [&mut tls.certificate, &mut tls.key, &mut tls.client_ca]);
+    let names = block.crl_files.iter_mut().chain(&mut block.notifier_certificate).chain(served);
+    names.for_each(|name| shorten(&certificates, name));
+    Cow::Owned(config)
 }
 
 fn revocation(f: &mut Formatter<'_>, block: &RevocationConfig) -> fmt::Result {
