@@ -60,7 +60,7 @@ fn explained(diagnostics: &[Diagnostic], sources: &Sources, rendered: &str) {
         assert!(place.line >= 1 && place.column >= 1);
         let whole = finding.render(sources);
         assert!(rendered.contains(&whole), "{whole}");
-        assert!(!finding.message.contains('\n') || finding.message.len() <= 400, "{whole}");
+        assert!(!finding.message.contains('\n') || finding.message.chars().count() <= 400, "{whole}");
         assert!(!whole.chars().any(|ch| ch.is_control() && !"\n\t".contains(ch)), "control characters: {whole:?}");
     }
 }
