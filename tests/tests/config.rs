@@ -258,6 +258,14 @@ mod hostile {
         racoon::load("hostile.conf", text.as_ref(), &mut NoFiles)
     }
 
+    /// The shortest `remote` block that is whole.
+    fn remote(name: &str) -> String {
+        format!(
+            "remote {name} {{ exchange_mode main; proposal {{ encryption_algorithm aes; hash_algorithm sha256;
+             authentication_method rsasig; dh_group 14; }} }}\n"
+        )
+    }
+
     /// The errors say something, and less than a screenful per finding.
     fn assert_refused(loaded: &Loaded) {
         assert!(loaded.config.is_none());
@@ -295,10 +303,7 @@ mod hostile {
 
     #[test]
     fn a_hundred_thousand_blocks_are_no_problem() {
-        let mut text = String::from(
-            "remote anonymous { exchange_mode main; proposal { encryption_algorithm aes; hash_algorithm sha256;
-             authentication_method rsasig; dh_group 14; } }\n",
-        );
+        let mut text = remote("anonymous");
         for index in 0..100_000 {
             let (high, middle, low) = (index >> 16, index >> 8 & 0xff, index & 0xff);
             writeln!(
@@ -316,10 +321,7 @@ mod hostile {
 
     #[test]
     fn a_hundred_thousand_peers_are_no_problem() {
-        let mut text = String::from(
-            "remote anonymous { exchange_mode main; proposal { encryption_algorithm aes; hash_algorithm sha256;
-             authentication_method rsasig; dh_group 14; } }\n",
-        );
+        let mut text = remote("anonymous");
         for index in 0..100_000 {
             let (high, middle, low) = (index >> 16, index >> 8 & 0xff, index & 0xff);
             writeln!(text, "remote 10.{high}.{middle}.{low} inherit anonymous;").expect("a string takes everything");
@@ -334,10 +336,7 @@ mod hostile {
     /// Each heir has all that its parent has and one thing more.
     #[test]
     fn heirs_of_heirs_are_counted() {
-        let mut text = String::from(
-            "remote \"0\" { exchange_mode main; proposal { encryption_algorithm aes; hash_algorithm sha256;
-             authentication_method rsasig; dh_group 14; } }\n",
-        );
+        let mut text = remote("\"0\"");
         for index in 1..20_000 {
             let parent = index - 1;
             writeln!(text, "remote \"{index}\" inherit \"{parent}\" {{ peers_identifier fqdn \"{index}\"; }}")

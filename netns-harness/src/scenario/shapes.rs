@@ -6,13 +6,12 @@ use crate::failure::{Failure, Result};
 use crate::host::Family;
 use crate::kernel_state::{self, Sa};
 use crate::peer::suite::{AES128, AES256, MD5, MODP2048, Phase1Suite, Protocol, SHA1, SHA256, Spelling};
-use crate::peer::tunnel::{Extra, Mode, Tunnel};
+use crate::peer::tunnel::{Extra, Mode};
 use crate::peer::{Kind, PATIENCE};
 use crate::ping;
-use crate::scenario::stage::{Papers, Stage};
+use crate::scenario::stage::Stage;
 use crate::scenario::suites::{FOREIGN, esp, has};
 use crate::scenario::{PLUTO, Scenario, for_pairs};
-use crate::topology::Gateways;
 use crate::wait;
 
 /// As [`FOREIGN`], and pluto.
@@ -26,24 +25,9 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
     for_pairs(out, &MAKES, "no-common-suite", "one line says why no proposal was chosen", no_common_suite);
 }
 
-/// Two gateways; `adjust` changes both tunnels.
-fn gateways(desk: &mut Desk, kinds: (Kind, Kind), adjust: impl Fn(&mut Tunnel)) -> Result<(Stage, Gateways)> {
-    let papers = Papers::issue(desk)?;
-    let gateways = desk.gateways()?;
-    let (a, b) = (gateways.west.address(Family::V4), gateways.east.address(Family::V4));
-    let (local, remote) = ("10.11.0.0/24", "10.12.0.0/24");
-    let mut at_west =
-        Tunnel { mode: Mode::tunnel(local, remote), ..Tunnel::transport(a, b, papers.credentials(&papers.alice)) };
-    let mut at_east =
-        Tunnel { mode: Mode::tunnel(remote, local), ..Tunnel::transport(b, a, papers.credentials(&papers.bob)) };
-    adjust(&mut at_west);
-    adjust(&mut at_east);
-    let stage = Stage::with(desk, kinds, (&gateways.west, at_west), (&gateways.east, at_east))?;
-    Ok((stage, gateways))
-}
-
 fn ah_tunnel(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
-    let (stage, gateways) = gateways(desk, (initiator, responder), |tunnel| tunnel.phase2.protocol = Protocol::Ah)?;
+    let (stage, gateways) =
+        Stage::gateways(desk, (initiator, responder), Family::V4, |tunnel| tunnel.phase2.protocol = Protocol::Ah)?;
     let (left, right) = (gateways.left.address(Family::V4), gateways.right.address(Family::V4));
     ping::answered(&gateways.left, right, PATIENCE).map_err(|failure| stage.evidence(failure))?;
     let sas = stage.agreed()?;
@@ -57,7 +41,7 @@ fn ah_tunnel(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
 
 /// The tunnel is that of compression, and ESP protects it in transport mode: as charon and pluto have it.
 fn compress(desk: &mut Desk, initiator: Kind, responder: Kind) -> Result<()> {
-    let (stage, gateways) = gateways(desk, (initiator, responder), |tunnel| {
+    let (stage, gateways) = Stage::gateways(desk, (initiator, responder), Family::V4, |tunnel| {
         tunnel.extra.swanctl_child.push_str("        ipcomp = yes\n");
         tunnel.extra.ipsec_conn.push_str("\tcompress=yes\n");
         let ends = format!("{}-{}", tunnel.local, tunnel.remote);

@@ -8,10 +8,11 @@ use crate::desk::Desk;
 use crate::failure::{Failure, Result};
 use crate::host::{Family, Host};
 use crate::kernel_state::{self, Sa};
-use crate::peer::tunnel::{Credentials, Tunnel};
+use crate::peer::tunnel::{Credentials, Mode, Tunnel};
 use crate::peer::{self, Kind, PATIENCE, Peer};
 use crate::ping;
 use crate::pki::{Authority, Leaf};
+use crate::topology::Gateways;
 use crate::wait;
 
 /// Serial of the initiator's certificate.
@@ -76,6 +77,34 @@ impl Stage {
         let mut at_bob = Tunnel::transport(b, a, papers.credentials(&papers.bob));
         adjust(&mut at_alice, &mut at_bob);
         Self::with(desk, kinds, (&pair.alice, at_alice), (&pair.bob, at_bob))
+    }
+
+    /// Starts a daemon on each of two gateways, with a tunnel between the subnets behind them; `adjust` may change each
+    /// side's tunnel.
+    ///
+    /// # Errors
+    /// When a daemon does not come up.
+    pub fn gateways(
+        desk: &mut Desk,
+        kinds: (Kind, Kind),
+        family: Family,
+        adjust: impl Fn(&mut Tunnel),
+    ) -> Result<(Self, Gateways)> {
+        let papers = Papers::issue(desk)?;
+        let gateways = desk.gateways()?;
+        let (a, b) = (gateways.west.address(family), gateways.east.address(family));
+        let (local, remote) = match family {
+            Family::V4 => ("10.11.0.0/24", "10.12.0.0/24"),
+            Family::V6 => ("fd11::/64", "fd12::/64"),
+        };
+        let mut at_west =
+            Tunnel { mode: Mode::tunnel(local, remote), ..Tunnel::transport(a, b, papers.credentials(&papers.alice)) };
+        let mut at_east =
+            Tunnel { mode: Mode::tunnel(remote, local), ..Tunnel::transport(b, a, papers.credentials(&papers.bob)) };
+        adjust(&mut at_west);
+        adjust(&mut at_east);
+        let stage = Self::with(desk, kinds, (&gateways.west, at_west), (&gateways.east, at_east))?;
+        Ok((stage, gateways))
     }
 
     /// Starts a daemon on each of two hosts for these tunnels.

@@ -9,7 +9,7 @@ use crate::kernel_state;
 use crate::peer::tunnel::{Auth, Mode, Tunnel};
 use crate::peer::{Kind, PATIENCE, Peer};
 use crate::ping::{self, Running};
-use crate::scenario::stage::{Papers, Stage};
+use crate::scenario::stage::Stage;
 use crate::scenario::{ALL_PAIRS, Scenario, for_pairs};
 use crate::wait;
 
@@ -79,20 +79,7 @@ fn tunnel(desk: &mut Desk, kinds: (Kind, Kind), family: Family) -> Result<()> {
 
 /// `adjust` changes each side's tunnel.
 fn tunnel_with(desk: &mut Desk, kinds: (Kind, Kind), family: Family, adjust: impl Fn(&mut Tunnel)) -> Result<()> {
-    let papers = Papers::issue(desk)?;
-    let gateways = desk.gateways()?;
-    let (a, b) = (gateways.west.address(family), gateways.east.address(family));
-    let (local, remote) = match family {
-        Family::V4 => ("10.11.0.0/24", "10.12.0.0/24"),
-        Family::V6 => ("fd11::/64", "fd12::/64"),
-    };
-    let mut at_west =
-        Tunnel { mode: Mode::tunnel(local, remote), ..Tunnel::transport(a, b, papers.credentials(&papers.alice)) };
-    let mut at_east =
-        Tunnel { mode: Mode::tunnel(remote, local), ..Tunnel::transport(b, a, papers.credentials(&papers.bob)) };
-    adjust(&mut at_west);
-    adjust(&mut at_east);
-    let stage = Stage::with(desk, kinds, (&gateways.west, at_west), (&gateways.east, at_east))?;
+    let (stage, gateways) = Stage::gateways(desk, kinds, family, adjust)?;
     let far = gateways.right.address(family);
     ping::answered(&gateways.left, far, PATIENCE).map_err(|failure| stage.evidence(failure))?;
     let sas = stage.agreed()?;

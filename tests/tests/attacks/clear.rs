@@ -7,7 +7,7 @@ use std::time::Duration;
 use ike::crypto::provider::Provider;
 use ike::crypto::pure::PureProvider;
 use ike::endpoint::Endpoint;
-use ike::event::{Input, Now, Output};
+use ike::event::Input;
 use ike::wire::header::Header;
 use ike::wire::message::Tail;
 use ike::wire::message::{decode_chain, encode_chain, encode_message, first_kind};
@@ -17,6 +17,8 @@ use policy::model::algorithm::Group;
 use tests::sim::node::{Settings, config};
 use tests::sim::random::Random;
 use tests::sim::world::World;
+
+use crate::stranger::{feed, stranger};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,10 +32,6 @@ fn established(seed: u64) -> World {
     world.run(SECOND);
     assert_eq!(world.check_agreement(), Ok(1));
     world
-}
-
-fn stranger(last: u8) -> SocketAddr {
-    SocketAddr::new(IpAddr::from([203, 0, 113, last]), 500)
 }
 
 /// The first message of a main mode, as an initiator of ours sends it.
@@ -144,20 +142,6 @@ fn third_message_is_answered(endpoint: &mut Endpoint, public: Vec<u8>) -> bool {
     feed(endpoint, encode_message(header, &encode_chain(&payloads)))
         .iter()
         .any(|sent| Header::decode(sent).is_ok_and(|header| header.exchange == ExchangeType::MAIN))
-}
-
-fn feed(endpoint: &mut Endpoint, octets: Vec<u8>) -> Vec<Vec<u8>> {
-    let now = Now { monotonic: SECOND, wall: 1 };
-    let local = SocketAddr::new(IpAddr::from([192, 0, 2, 2]), 500);
-    endpoint.handle(now, Input::Datagram { local, peer: stranger(1), octets });
-    let mut sent = Vec::new();
-    loop {
-        match endpoint.poll() {
-            Output::Send { octets, .. } => sent.push(octets),
-            Output::WakeAt(_) => return sent,
-            _ => {}
-        }
-    }
 }
 
 /// A notify or delete in clear, with the right cookies and from the right address.

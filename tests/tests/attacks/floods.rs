@@ -1,7 +1,7 @@
 //! Work that somebody can make us do: on curves, A-30, D-3, T-3. What is slow or bounded, and what an observer
 //! learns from it; each beside the legal exchange.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use cli::provider::OpensslProvider;
 use ike::config::Config;
 use ike::crypto::provider::Provider;
 use ike::endpoint::Endpoint;
-use ike::event::{Input, Now, Output};
+use ike::event::Input;
 use ike::wire::attribute::Attribute;
 use ike::wire::header::{Cookie, Header};
 use ike::wire::message::{encode_chain, encode_message, first_kind};
@@ -21,11 +21,9 @@ use tests::sim::node::{Settings, config};
 use tests::sim::puppet::{Begins, Payloads, Puppet};
 use tests::sim::world::World;
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::stranger::{feed, stranger};
 
-fn stranger(last: u8) -> SocketAddr {
-    SocketAddr::new(IpAddr::from([203, 0, 113, last]), 500)
-}
+const SECOND: Duration = Duration::from_secs(1);
 
 fn number(kind: u16, value: u32) -> Attribute {
     Attribute::number(kind, value)
@@ -104,19 +102,6 @@ fn is_answered(endpoint: &mut Endpoint, group: Group, public: Vec<u8>) -> bool {
     feed(endpoint, third)
         .iter()
         .any(|sent| Header::decode(sent).is_ok_and(|header| header.exchange == ExchangeType::MAIN))
-}
-
-fn feed(endpoint: &mut Endpoint, octets: Vec<u8>) -> Vec<Vec<u8>> {
-    let local = SocketAddr::new(IpAddr::from([192, 0, 2, 2]), 500);
-    endpoint.handle(Now { monotonic: SECOND, wall: 1 }, Input::Datagram { local, peer: stranger(1), octets });
-    let mut sent = Vec::new();
-    loop {
-        match endpoint.poll() {
-            Output::Send { octets, .. } => sent.push(octets),
-            Output::WakeAt(_) => return sent,
-            _ => {}
-        }
-    }
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod logins;
 mod missing;
 mod proposals;
 mod states;
+mod stranger;
