@@ -13,11 +13,14 @@ mod informational;
 mod lifetimes;
 pub mod listing;
 mod liveness;
+mod login;
+mod mode_config;
 mod moves;
 mod phase1;
 mod phase2;
 mod policies;
 mod refused;
+mod session;
 pub mod status;
 mod transaction;
 
