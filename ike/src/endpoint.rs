@@ -5,6 +5,7 @@
 
 mod admission;
 mod announced;
+mod child;
 mod commands;
 mod contact;
 mod fragments;
@@ -23,6 +24,7 @@ mod refused;
 mod session;
 pub mod status;
 mod transaction;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};

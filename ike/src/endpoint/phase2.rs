@@ -1,150 +1,34 @@
-//! Quick modes: begun by us or by a peer, moved on, finished, failed; and the children they give.
+//! Quick modes: begun by us or by a peer, moved on, finished, failed.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use policy::model::identity::Identity;
-use policy::model::sa::{Protocol, Spi};
+use policy::model::sa::Spi;
 
-use super::moves::is_of;
-use super::{Endpoint, Holder};
-use crate::children::{Child, Outbound};
+use super::Endpoint;
 use crate::context::{JobOwner, Path};
 use crate::error::ExchangeError;
-use crate::event::sa::{ChildId, SaName, SaPair};
-use crate::event::{JobId, Output};
-use crate::handshake::{Handshake, MOST_REFUSALS};
-use crate::informational::exchange::{connected_notify, delete_child, error_notify};
+use crate::event::JobId;
+use crate::event::sa::SaName;
+use crate::handshake::MOST_REFUSALS;
+use crate::informational::exchange::error_notify;
 use crate::isakmp_sa::MOST_QUICK_MODES;
-use crate::message::{Message, Role};
-use crate::phase2::exchange::{NewChild, QuickFacts, protocol_id};
+use crate::message::Message;
+use crate::phase2::exchange::{QuickFacts, protocol_id};
 use crate::phase2::quick::{Quick, State, Step};
-use crate::phase2::wish::{ChildKey, ChildWish};
-use crate::phase2::{quick_initiator, quick_responder};
+use crate::phase2::quick_responder;
+use crate::phase2::wish::ChildWish;
 use crate::report::{Event, Level};
 use crate::retransmit::{Answered, Fingerprint, Seen, Unanswered};
 use crate::step::{Next, Refused};
 use crate::timer::{ExchangeKey, Phase1Id, Timer};
 use crate::wire::number::{Flags, ProtocolId};
 
-/// How long a peer of another make may need from QM3 to its inbound SA: the packets that the kernel holds for us would
-/// reach it too early.
-const FOREIGN_GRACE: Duration = Duration::from_millis(50);
-
-/// The same while an older child still carries the traffic: nobody waits for the new one.
-const FOREIGN_REKEY_GRACE: Duration = Duration::from_secs(1);
-
-/// The same where the peer has set the commit bit and its CONNECTED does not come.
-const COMMIT_GRACE: Duration = Duration::from_secs(1);
-
-/// An acquire for traffic that a child this young serves raced with the child's installation.
-const RACE: Duration = Duration::from_secs(2);
+/// A peer that has been silent this long while we asked has lost its ISAKMP SA.
+const PEER_SILENCE: Duration = Duration::from_secs(15);
 
 impl Endpoint {
-    /// Negotiates a child: on the ISAKMP SA with the peer, after the main mode under way, or after a new one.
-    pub(super) fn start_child(&mut self, wish: ChildWish) {
-        let what = wish.what;
-        if self.is_coming(&wish) {
-            return;
-        }
-        let whose = self.holder_of(&wish);
-        if let Some(id) = self.sa_with(what.local, what.peer, whose.as_ref()) {
-            if let Some(sa) = self.sas.get_mut(&id).filter(|sa| !sa.is_open()) {
-                if self.pending.insert(what) {
-                    sa.session_mut().waiting.push(wish);
-                }
-                return;
-            }
-            if self.pending.insert(what) || !self.has_quick_for(id, &wish) {
-                self.begin_quick(id, wish);
-            }
-            return;
-        }
-        if !self.pending.insert(what) {
-            return;
-        }
-        let known = self.known_path((what.local, what.peer), None, std::slice::from_ref(&wish));
-        let with_it = |handshake: &Handshake| {
-            handshake.path.local.ip() == what.local && known.is_none_or(|known| known == handshake.path)
-        };
-        let mut handshakes = self.by_peer.get(&what.peer).into_iter().flatten().copied();
-        let under_way = handshakes.find(|id| self.handshakes.get(id).is_some_and(with_it));
-        match under_way.and_then(|id| self.handshakes.get_mut(&id)) {
-            Some(handshake) => handshake.wishes.push(wish),
-            None => self.initiate(what.local, what.peer, vec![wish], None),
-        }
-    }
-
-    /// As [`Self::start_child`], for a wish that has waited for an ISAKMP SA.
-    pub(super) fn start_waiting_child(&mut self, wish: ChildWish) {
-        // It waits no more: if nothing comes of what is under way instead, the next packet asks anew.
-        self.pending.remove(&wish.what);
-        self.start_child(wish);
-    }
-
-    /// Has the peer made a child for this traffic just now, or is it about to? A renewal is made all the same.
-    fn is_coming(&mut self, wish: &ChildWish) -> bool {
-        let now = self.cx.now.monotonic;
-        let just_made = |child: &Child| !child.replaced && child.established + RACE > now;
-        let raced = self.children.by_key(&wish.what).into_iter().filter_map(|id| self.children.get(id)).any(just_made);
-        wish.replaces.is_none() && (raced || self.is_offered(wish))
-    }
-
-    /// Is a quick mode of the peer's for the same traffic under way? Its ESP may be here before its last message, and
-    /// our answer to it then asks for an SA that is about to come.
-    fn is_offered(&mut self, wish: &ChildWish) -> bool {
-        let ids: Vec<Phase1Id> = self.by_peer.get(&wish.what.peer).into_iter().flatten().copied().collect();
-        for id in ids {
-            let Some(sa) = self.sas.get_mut(&id) else { continue };
-            if let Some(quick) = sa.quick.values_mut().find(|quick| quick.is_offered(&wish.what)) {
-                quick.held = wish.policy_index.or(quick.held);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Is a quick mode for the same traffic under way on this SA?
-    fn has_quick_for(&self, id: Phase1Id, wish: &ChildWish) -> bool {
-        let same = |quick: &Quick| quick.wish.as_ref().is_some_and(|other| other.what == wish.what);
-        self.sas.get(&id).is_some_and(|sa| sa.quick.values().any(same))
-    }
-
-    /// The ISAKMP SA for new quick modes: the newest, one that retires only if there is no other. Of several hosts behind
-    /// one NAT it must be that of `whose`, if that is known.
-    pub(super) fn sa_with(&self, local: IpAddr, peer: IpAddr, whose: Option<&Identity>) -> Option<Phase1Id> {
-        self.by_peer
-            .get(&peer)?
-            .iter()
-            .filter_map(|id| self.sas.get(id))
-            .filter(|sa| !sa.closed && sa.facts.path.local.ip() == local && is_of(sa, whose))
-            .max_by_key(|sa| (sa.is_open(), !sa.retiring, sa.established, sa.id))
-            .map(|sa| sa.id)
-    }
-
-    fn begin_quick(&mut self, id: Phase1Id, wish: ChildWish) {
-        let Some(sa) = self.sas.get_mut(&id) else { return };
-        let mut message_id = self.cx.random_u32();
-        while !sa.is_fresh(message_id) {
-            message_id = message_id.wrapping_add(1);
-        }
-        let path = sa.facts.path;
-        let mut chain = sa.facts.protection.chain(message_id);
-        let owner = JobOwner::Quick(id, message_id);
-        let mut facts = QuickFacts { cx: &mut self.cx, sa: &sa.facts, chain: &mut chain, owner };
-        match quick_initiator::begin(wish.clone(), &mut facts) {
-            Ok(state) => {
-                self.cx.report(Level::Info, path.peer, Event::Phase2Initiated(path.into()));
-                sa.quick.insert(message_id, Quick::new(chain, State::Initiator(state), Some(wish)));
-                self.arm_quick_deadline(id, message_id);
-            }
-            Err(error) => self.quick_over(path, Some(wish), &error),
-        }
-    }
-
-    fn arm_quick_deadline(&mut self, id: Phase1Id, message_id: u32) {
+    pub(super) fn arm_quick_deadline(&mut self, id: Phase1Id, message_id: u32) {
         let at = self.cx.now.monotonic + self.cx.config.timers.phase2;
         self.cx.timers.set(Timer::Deadline(ExchangeKey::Quick(id, message_id)), at);
     }
@@ -340,7 +224,7 @@ impl Endpoint {
     }
 
     /// Takes a quick mode out, with what stands in the kernel for it.
-    fn forget_quick(&mut self, id: Phase1Id, message_id: u32) -> Option<Quick> {
+    pub(super) fn forget_quick(&mut self, id: Phase1Id, message_id: u32) -> Option<Quick> {
         let sa = self.sas.get_mut(&id)?;
         let quick = sa.quick.remove(&message_id)?;
         if sa.quick.is_empty() {
@@ -389,7 +273,7 @@ impl Endpoint {
         }
     }
 
-    fn quick_over(&mut self, path: Path, wish: Option<ChildWish>, error: &ExchangeError) {
+    pub(super) fn quick_over(&mut self, path: Path, wish: Option<ChildWish>, error: &ExchangeError) {
         let timed_out = matches!(error, ExchangeError::TimedOut(_));
         let (peer, reason) = (path.peer.ip(), error.to_string());
         self.last_errors.note(peer, self.cx.now.wall, &reason);
@@ -420,147 +304,7 @@ impl Endpoint {
             self.fail_quick(id, message_id, error);
         }
     }
-
-    /// Both sides have what they need: the child stands, its outbound SA follows when the peer can receive.
-    fn quick_done(&mut self, id: Phase1Id, message_id: u32, new: NewChild, datagram: Option<Vec<u8>>) {
-        let Some(quick) = self.forget_quick(id, message_id) else { return };
-        // SPIs of protocols that the peer did not take go back.
-        let used = |name: &SaName| *name == new.inbound || new.beside.iter().any(|pair| pair.inbound == *name);
-        quick.inbound.iter().filter(|name| !used(name)).for_each(|name| self.cx.remove_sa(*name));
-        let Some(sa) = self.sas.get_mut(&id) else { return };
-        let path = sa.facts.path;
-        let (owner, peer_is_xfrmd) = (Arc::clone(&sa.facts.owner), sa.facts.traits.xfrmd);
-        let nat = sa.facts.traits.path_nat;
-        let mut answered = quick.answered;
-        if let Some(datagram) = datagram {
-            answered.answered(datagram.clone());
-            self.cx.send(path, datagram);
-        }
-        sa.finish(message_id, answered);
-        self.pending.remove(&new.key);
-        self.refusals.forgive(&new.key);
-        let now = self.cx.now.monotonic;
-        let carried =
-            self.children.by_key(&new.key).into_iter().filter_map(|old| self.children.get(old)).any(Child::carries);
-        let grace = match (new.role, peer_is_xfrmd, carried) {
-            // The responder has installed before QM2 (ours), or we are the responder and QM3 says that the peer has.
-            (Role::Responder, ..) | (_, true, _) => Duration::ZERO,
-            // The peer asks us to wait for its CONNECTED; the SA is used all the same if that is lost (IKEV1 C-3).
-            (Role::Initiator, false, _) if quick.commits => COMMIT_GRACE,
-            (Role::Initiator, false, false) => FOREIGN_GRACE,
-            (Role::Initiator, false, true) => FOREIGN_REKEY_GRACE,
-        };
-        let child = Child {
-            id: new.id,
-            key: new.key,
-            inbound: new.inbound,
-            outbound: new.outbound,
-            beside: new.beside,
-            owner,
-            made_under: Some(id),
-            role: new.role,
-            encapsulation: new.outbound_sas.first().and_then(|sa| sa.encapsulation),
-            nat,
-            state: Outbound::Held(new.outbound_sas),
-            established: now,
-            told: if new.role == Role::Responder { quick.told } else { now },
-            rekey_at: now + new.soft,
-            expires: now + new.hard,
-            policy_index: new.policy_index.or(quick.held),
-            peer_is_xfrmd,
-            replaced: false,
-        };
-        let (connected, role) = (child.inbound, child.role);
-        self.enter_child(child);
-        if quick.commits && role == Role::Responder {
-            self.send_informational(id, connected_notify(connected));
-        }
-        if grace.is_zero() {
-            self.install_outbound(new.id);
-        } else {
-            self.cx.timers.set(Timer::InstallOutbound(new.id), now + grace);
-        }
-    }
-
-    pub(super) fn enter_child(&mut self, child: Child) {
-        self.index(&child.owner, Holder::Child(child.id));
-        self.cx.timers.set(Timer::RekeyChild(child.id), child.rekey_at);
-        self.cx.timers.set(Timer::ExpireChild(child.id), child.expires);
-        self.children.insert(child);
-    }
-
-    pub(super) fn install_outbound(&mut self, id: ChildId) {
-        let Some(child) = self.children.get_mut(id) else { return };
-        let Outbound::Held(sas) = &mut child.state else { return };
-        let sas = std::mem::take(sas);
-        child.state = Outbound::Installing(sas.len());
-        for sa in sas {
-            let job = self.cx.job(JobOwner::Child(id));
-            self.cx.emit(Output::InstallSa { job, sa: Box::new(sa) });
-        }
-    }
-
-    pub(super) fn outbound_installed(&mut self, id: ChildId, result: Result<(), String>) {
-        let Some(child) = self.children.get_mut(id) else { return };
-        let (peer, mode) = (child.owner.peer, child.key.mode);
-        if let Err(why) = result {
-            let reason = format!("the kernel refuses the outbound SA: {why}");
-            self.last_errors.note(peer.ip(), self.cx.now.wall, &reason);
-            self.cx.report(Level::Error, peer, Event::Phase2Failed { peer: peer.ip(), reason, timed_out: false });
-            return self.delete_child(id);
-        }
-        match &mut child.state {
-            Outbound::Installing(left) if *left > 1 => {
-                *left -= 1;
-                return;
-            }
-            state => *state = Outbound::Installed,
-        }
-        let local = child.owner.local;
-        for pair in child.pairs() {
-            for (from, to, sa) in [(peer, local, pair.inbound), (local, peer, pair.outbound)] {
-                self.cx.report(Level::Info, peer, Event::ChildEstablished { from, to, mode, sa });
-            }
-        }
-        if let Some(policy_index) = self.children.get(id).and_then(|child| child.policy_index) {
-            self.cx.emit(Output::ReleaseHeld { policy_index });
-        }
-        self.settle_children(id);
-    }
-
-    /// Takes a child out of all tables and of the kernel.
-    pub(super) fn remove_child(&mut self, id: ChildId) -> Option<Child> {
-        let child = self.children.remove(id)?;
-        self.unindex(&child.owner, Holder::Child(id));
-        for timer in [Timer::InstallOutbound(id), Timer::RekeyChild(id), Timer::ExpireChild(id), Timer::RetireChild(id)]
-        {
-            self.cx.timers.cancel(timer);
-        }
-        self.remove_from_kernel(&child);
-        self.promote_replaced(&child.key);
-        self.release_policy(&child.key);
-        Some(child)
-    }
-
-    /// As [`Self::remove_child`], telling the peer.
-    pub(super) fn delete_child(&mut self, id: ChildId) {
-        let Some(child) = self.remove_child(id) else { return };
-        // charon looks for the child under the ISAKMP SA that the DELETE comes by, and nowhere else.
-        let serves = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| !sa.retiring);
-        let parent = child.made_under.filter(serves).or_else(|| {
-            let ChildKey { local, peer, .. } = child.key;
-            self.sa_with(local, peer, Some(&child.owner.identity))
-        });
-        let Some(sa) = parent else { return };
-        // Nobody looks at a DELETE of IPComp: its SAs go with those they are inside of.
-        for SaPair { inbound, .. } in child.pairs().filter(|pair| pair.inbound.protocol != Protocol::Ipcomp) {
-            self.send_informational(sa, delete_child(inbound.protocol, inbound.spi));
-        }
-    }
 }
-
-/// A peer that has been silent this long while we asked has lost its ISAKMP SA.
-const PEER_SILENCE: Duration = Duration::from_secs(15);
 
 /// Errors of a message that proves nothing: it may be forged or damaged, and the real one may still come.
 fn is_garbage(error: &ExchangeError) -> bool {
