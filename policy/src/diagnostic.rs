@@ -2,6 +2,7 @@
 //!
 //! The first line of a rendering is `FILE:LINE:COLUMN: error: MESSAGE`; then come the line and a caret, then hints.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use crate::span::{Sources, Span};
@@ -163,9 +164,11 @@ impl Diagnostics {
         self.errors
     }
 
-    /// Everything found, in the order of the text.
+    /// Everything found, in the order of the text, each once: a block is judged again for each heir.
     pub fn into_sorted(self) -> Vec<Diagnostic> {
         let mut list = self.list;
+        let mut known = HashSet::new();
+        list.retain(|diagnostic| known.insert((diagnostic.span, diagnostic.message.clone())));
         list.sort_by_key(|diagnostic| (diagnostic.span.file, diagnostic.span.start));
         list
     }

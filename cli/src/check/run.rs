@@ -44,18 +44,18 @@ pub fn check(paths: &[PathBuf], racoon_strict: bool, deny_list: &SharedDenyList)
             findings.extend(script.diagnostics.iter().map(|one| Finding::of(one, &script.sources)));
             scripts.push(script);
         } else {
-            configs.extend(config(&name, &text, racoon_strict, &mut findings));
+            configs.extend(config(name, &text, racoon_strict, &mut findings));
         }
     }
-    for (name, config) in &configs {
-        files(name, config, deny_list, &mut findings);
+    for one in &configs {
+        files(one, deny_list, &mut findings);
         for script in scripts.iter().filter(|script| script.first_error().is_none()) {
-            findings.extend(policies::compare(config, name, script));
+            findings.extend(policies::compare(&one.config, &one.name, script));
         }
     }
     let count = |level| findings.iter().filter(|finding: &&Finding| finding.level == level).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    let grades = configs.iter().flat_map(|(_, config)| grades(config)).collect();
+    let grades = configs.iter().flat_map(|one| grades(&one.config)).collect();
     Ok(Checked { errors, warnings, findings, grades })
 }
 
@@ -72,16 +72,35 @@ fn is_setkey(text: &[u8]) -> bool {
     first.is_some_and(|word| parser::COMMANDS.contains(&word))
 }
 
-fn config(name: &str, text: &[u8], racoon_strict: bool, findings: &mut Vec<Finding>) -> Option<(String, DaemonConfig)> {
-    let loaded = racoon::load(name, text, &mut Globs);
+/// A racoon.conf without errors.
+struct Written {
+    name: String,
+    config: DaemonConfig,
+    text: racoon::Loaded,
+}
+
+impl Written {
+    /// A finding about a file that is named in it, at the place where it is.
+    fn about(&self, level: Level, path: Option<&Path>, message: String) -> Finding {
+        let place = path.and_then(|path| self.text.about_file(&path.to_string_lossy(), message.as_str()));
+        match place {
+            Some(error) if level == Level::Error => Finding::of(&error, &self.text.sources),
+            _ => Finding::about(level, &self.name, message),
+        }
+    }
+}
+
+fn config(name: String, text: &[u8], racoon_strict: bool, findings: &mut Vec<Finding>) -> Option<Written> {
+    let mut loaded = racoon::load(&name, text, &mut Globs);
     let extensions = loaded.extensions.iter().filter(|_| racoon_strict);
     findings.extend(loaded.diagnostics.iter().chain(extensions).map(|one| Finding::of(one, &loaded.sources)));
-    Some((name.to_owned(), loaded.config?))
+    Some(Written { name, config: loaded.config.take()?, text: loaded })
 }
 
 /// Loads what it names as the daemon would.
-fn files(name: &str, config: &DaemonConfig, deny_list: &SharedDenyList, findings: &mut Vec<Finding>) {
-    let about = |level, text: String| Finding::about(level, name, text);
+fn files(written: &Written, deny_list: &SharedDenyList, findings: &mut Vec<Finding>) {
+    let config = &written.config;
+    let about = |level, text: String| Finding::about(level, &written.name, text);
     if let Err(error) = Identity::of(&config.privsep) {
         findings.push(about(Level::Error, error.to_string()));
     }
@@ -92,10 +111,17 @@ fn files(name: &str, config: &DaemonConfig, deny_list: &SharedDenyList, findings
                 findings.extend(file.diagnostics.iter().map(|one| Finding::of(one, &file.sources)));
             }
         }
-        Err(errors) => findings.extend(errors.iter().map(|error| about(Level::Error, error.to_string()))),
+        Err(errors) => {
+            let found = errors.iter().map(|error| written.about(Level::Error, error.path(), error.to_string()));
+            // Blocks that inherit from one another name the same files.
+            found.for_each(|one| findings.extend((!findings.contains(&one)).then_some(one)));
+        }
     }
     match certificates::inspect(config) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(about(Level::Error, error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;

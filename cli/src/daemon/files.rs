@@ -6,10 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use glob::MatchOptions;
 use ike::config::Config;
 use ike::report::Level;
 use openssl::x509::X509;
-use policy::diagnostic::{Diagnostic, render_all};
+use policy::diagnostic::Diagnostic;
 use policy::model::daemon::DaemonConfig;
 use policy::racoon;
 use policy::racoon::include::Loader;
@@ -52,10 +53,8 @@ pub enum LoadError {
         /// Why.
         error: io::Error,
     },
-    /// Its text has errors: what was found, each with its level, and a closing line.
+    /// Its text has errors, or the files that it names: what was found, each with its level.
     Text(Vec<(Level, String)>),
-    /// Files it names cannot be used.
-    Files(Vec<load::LoadError>),
 }
 
 impl fmt::Display for LoadError {
@@ -65,7 +64,6 @@ impl fmt::Display for LoadError {
                 write!(f, "{}: {error} (another configuration is named with -f)", path.display())
             }
             Self::Text(findings) => findings.iter().try_for_each(|(_, text)| writeln!(f, "{}", text.trim_end())),
-            Self::Files(errors) => errors.iter().try_for_each(|error| writeln!(f, "{error}")),
         }
     }
 }
@@ -88,11 +86,13 @@ impl LoadError {
 /// # Errors
 /// Everything that is wrong with it, or with one of its files.
 pub fn load(path: &Path, ports: Ports, deny_list: &SharedDenyList) -> Result<Loaded, LoadError> {
-    let (daemon, mut warnings) = parse(path)?;
+    let (daemon, text) = parse(path)?;
+    let mut warnings: Vec<String> = text.render().lines().map(str::to_owned).collect();
     if let Err(error) = Identity::of(&daemon.privsep) {
         return Err(LoadError::Text(vec![(Level::Error, error.to_string())]));
     }
-    let mut files = remotes::load(&daemon, SharedDenyList::clone(deny_list)).map_err(LoadError::Files)?;
+    let mut files = remotes::load(&daemon, SharedDenyList::clone(deny_list))
+        .map_err(|errors| LoadError::Text(about_files(&errors, &text)))?;
     warnings.append(&mut files.warnings);
     warnings
         .extend(files.psk_file.iter().flat_map(|file| file.render().lines().map(str::to_owned).collect::<Vec<_>>()));
@@ -110,17 +110,14 @@ pub fn dump(loaded: &Loaded) -> String {
 
 /// Trust anchors of a configuration whose daemon may be dead; whatever cannot be read is left out.
 pub fn trust_anchors(path: &Path) -> Vec<KnownIssuer> {
-    parse(path).map(|(daemon, _warnings)| anchors(&daemon)).unwrap_or_default()
+    parse(path).map(|(daemon, _)| anchors(&daemon)).unwrap_or_default()
 }
 
-fn parse(path: &Path) -> Result<(DaemonConfig, Vec<String>), LoadError> {
+fn parse(path: &Path) -> Result<(DaemonConfig, racoon::Loaded), LoadError> {
     let text = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
-    let loaded = racoon::load(&path.display().to_string(), &text, &mut Globs);
-    match loaded.config {
-        Some(config) => {
-            let rendered = render_all(&loaded.diagnostics, &loaded.sources);
-            Ok((config, rendered.lines().map(str::to_owned).collect()))
-        }
+    let mut loaded = racoon::load(&path.display().to_string(), &text, &mut Globs);
+    match loaded.config.take() {
+        Some(config) => Ok((config, loaded)),
         None => Err(LoadError::Text(findings(&loaded.diagnostics, &loaded.sources))),
     }
 }
@@ -131,6 +128,21 @@ fn findings(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<(Level, String
     let mut found: Vec<_> = diagnostics.iter().map(|one| (level(one), one.render(sources))).collect();
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
     found.push((Level::Error, format!("fatal parse failure ({errors} errors)")));
+    found
+}
+
+/// What is wrong with the files that a configuration names, each at the place that names it.
+fn about_files(errors: &[load::LoadError], text: &racoon::Loaded) -> Vec<(Level, String)> {
+    let mut found: Vec<(Level, String)> = Vec::new();
+    for error in errors {
+        let message = error.to_string();
+        let place = error.path().and_then(|path| text.about_file(&path.to_string_lossy(), message.as_str()));
+        let rendered = place.map_or(message, |diagnostic| diagnostic.render(&text.sources));
+        // Blocks that inherit from one another name the same files.
+        if !found.iter().any(|(_, known)| *known == rendered) {
+            found.push((Level::Error, rendered));
+        }
+    }
     found
 }
 
@@ -153,10 +165,14 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 #[derive(Clone, Copy, Debug)]
 pub struct Globs;
 
+/// As glob(3) does it: a `*` matches no `/`, and no file whose name begins with a dot.
+const AS_GLOB3: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
 impl Loader for Globs {
     fn load(&mut self, pattern: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
         let mut files = Vec::new();
-        for path in glob::glob(&with_home(pattern)).map_err(|error| error.to_string())? {
+        for path in glob::glob_with(&with_home(pattern), AS_GLOB3).map_err(|error| error.to_string())? {
             let path = path.map_err(|error| error.to_string())?;
             let text = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             files.push((path.display().to_string(), text));
@@ -246,12 +262,25 @@ mod tests {
     #[test]
     fn included_files_come_in_glob_order() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["b.conf", "a.conf"] {
+        for name in ["b.conf", "a.conf", ".hidden.conf"] {
             fs::write(directory.path().join(name), "").unwrap();
         }
         let files = Globs.load(&format!("{}/*.conf", directory.path().display())).unwrap();
         let names: Vec<_> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
         assert_eq!(names, ["a.conf", "b.conf"]);
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_at_the_line_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("racoon.conf");
+        let text = "path certificate \"/nowhere\";\nremote anonymous {\n exchange_mode main;\n certificate_type x509 \
+                    \"a.crt\" \"a.key\";\n proposal { encryption_algorithm aes; hash_algorithm sha256; \
+                    authentication_method rsasig; dh_group 14; }\n}\nremote 192.0.2.1 inherit anonymous;\n";
+        fs::write(&path, text).unwrap();
+        let error = load(&path, PORTS, &deny_list(directory.path())).unwrap_err().to_string();
+        let expected = format!("{}:4:24: error: certificate file /nowhere/a.crt does not exist", path.display());
+        assert!(error.starts_with(&expected) && error.matches("does not exist").count() == 1, "{error}");
     }
 
     #[test]

@@ -147,6 +147,27 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The file that is to blame, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Missing { path, .. }
+            | Self::Io { path, .. }
+            | Self::NotRegular { path, .. }
+            | Self::WeakPermission { path, .. }
+            | Self::Owner { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::NoCertificate { path }
+            | Self::Key { path, .. }
+            | Self::KeyKind { path, .. }
+            | Self::Method { path, .. }
+            | Self::Library { path, .. }
+            | Self::Mismatch { key: path, .. } => Some(path),
+            Self::Identity { .. } | Self::NoSubject { .. } => None,
+        }
+    }
+}
+
 /// Reads a file with a secret: it must be a regular file of the running user that nobody else can touch, as racoon
 /// requires. Links are followed; what they lead to is judged.
 ///

@@ -135,6 +135,17 @@ impl<'s> Args<'s> {
         }
     }
 
+    /// As [`Self::string`], or what racoon's scanner takes for an address (`10.0.0.1`, `cafe`): it takes both as a name.
+    pub fn name_string(&mut self, what: &str, diagnostics: &mut Diagnostics) -> Option<&'s Arg> {
+        match self.peek() {
+            Some(arg) if arg.kind == TokenKind::Word && looks_like_address(&arg.text) => {
+                diagnostics.warning(arg.span, format!("{} is taken as a name, as racoon does", arg.quoted()));
+                self.bump()
+            }
+            _ => self.string(what, diagnostics),
+        }
+    }
+
     /// One of the words of `table`.
     pub fn choice<T: Copy>(&mut self, table: &[(&str, T)], diagnostics: &mut Diagnostics) -> Option<T> {
         let found = self.peek().filter(|arg| arg.kind == TokenKind::Word);
@@ -252,7 +263,16 @@ impl<'s> Args<'s> {
 
     /// ADDR, a numeric IPv4 or IPv6 address.
     pub fn address(&mut self, diagnostics: &mut Diagnostics) -> Option<(IpAddr, Span)> {
-        let Some(arg) = self.peek().filter(|arg| arg.kind == TokenKind::Word) else {
+        if self.peek().is_some_and(|arg| arg.kind == TokenKind::Word) {
+            return self.quoted_address(diagnostics);
+        }
+        self.wrong("an address", diagnostics);
+        None
+    }
+
+    /// ADDR, also in quotes: racoon takes both where an identity is meant.
+    pub fn quoted_address(&mut self, diagnostics: &mut Diagnostics) -> Option<(IpAddr, Span)> {
+        let Some(arg) = self.peek().filter(|arg| matches!(arg.kind, TokenKind::Word | TokenKind::Str)) else {
             self.wrong("an address", diagnostics);
             return None;
         };
@@ -363,6 +383,12 @@ fn short_address(text: &str) -> Option<Ipv4Addr> {
         _ => return None,
     };
     (first <= 255 && value <= most).then(|| Ipv4Addr::from_bits(first << 24 | value))
+}
+
+/// Would racoon's scanner take `text` for an address? Not if it is a number.
+fn looks_like_address(text: &str) -> bool {
+    let in_address = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    text.bytes().all(in_address) && !text.starts_with('.') && !text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_number(arg: &Arg) -> bool {

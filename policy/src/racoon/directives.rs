@@ -329,6 +329,7 @@ pub const DIRECTIVES: &[Directive] = &{
         inert(LdapCfg, "attr_mask", "\"NAME\"", NO_LDAP),
         inert(LdapCfg, "attr_group", "\"NAME\"", NO_LDAP),
         inert(LdapCfg, "attr_member", "\"NAME\"", NO_LDAP),
+        inert(LdapCfg, "attr_device", "\"NAME\"", NO_LDAP),
         inert(LdapCfg, "debug", "N", NO_LDAP),
         inert(LdapCfg, "timeout", "N", NO_LDAP),
         works(ModeCfg, "network4", "ADDR"),
@@ -425,6 +426,8 @@ pub const DIRECTIVES: &[Directive] = &{
         works(Remote, "crl", "racoon|lax|strict").ours(),
         works(Remote, "sha256_96", "on|off").ours(),
         works(Remote, "allow_weak", "on|off").ours(),
+        refused(Remote, "support_mip6", "...", "obsolete in racoon too: remove it"),
+        refused(Remote, "keepalive", "...", "obsolete in racoon too: write `timer { natt_keepalive N sec; }`"),
         refused(Remote, "dh_group", "...", "racoon does not take it here either: write it in a `proposal` block"),
         refused(
             Remote,

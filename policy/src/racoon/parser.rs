@@ -59,13 +59,16 @@ impl<'a> Parser<'a, '_> {
         std::mem::replace(&mut self.token, next)
     }
 
-    /// The string behind `bind_pw`, and those behind the first of `auth` and `acct`, however wrong the line is.
+    /// The string behind `bind_pw` (and `shared_secret`, which only macOS has), and those behind the first of `auth` and
+    /// `acct`, however wrong the line is.
     fn is_secret(&mut self, token: Token<'_>) -> bool {
         match token.kind {
             TokenKind::Word if token.text.starts_with(|ch: char| ch.is_ascii_digit()) => {}
+            // Words of `shared_secret`.
+            TokenKind::Word if matches!(token.text, "use" | "key" | "keychain" | "keychain_by_id") => {}
             TokenKind::Word => {
                 self.shown = match token.text {
-                    "bind_pw" => 0,
+                    "bind_pw" | "shared_secret" => 0,
                     "auth" | "acct" => 1,
                     _ => usize::MAX,
                 };

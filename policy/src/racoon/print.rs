@@ -423,7 +423,10 @@ fn sainfo_id(id: &SainfoId) -> String {
 }
 
 fn sainfo(f: &mut Formatter<'_>, sainfo: &Sainfo) -> fmt::Result {
-    write!(f, "sainfo {} {}", sainfo_id(&sainfo.local), sainfo_id(&sainfo.remote))?;
+    match (&sainfo.local, &sainfo.remote) {
+        (SainfoId::Anonymous, SainfoId::Anonymous) => f.write_str("sainfo anonymous")?,
+        (local, remote) => write!(f, "sainfo {} {}", sainfo_id(local), sainfo_id(remote))?,
+    }
     if let Some(from) = &sainfo.from {
         write!(f, " from {}", peers_identifier(from))?;
     }

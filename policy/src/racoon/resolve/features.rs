@@ -65,7 +65,7 @@ impl Resolver<'_> {
             }
             "script" => self.script(remote, args),
             "xauth_login" => {
-                if let Some(user) = args.string("a user name in quotes", self.diagnostics) {
+                if let Some(user) = args.name_string("a user name in quotes", self.diagnostics) {
                     remote.xauth_login = Some(user.text.clone());
                 }
             }
@@ -92,6 +92,7 @@ impl Resolver<'_> {
                 return;
             }
         };
+        self.names_file(&path, file.span);
         remote.scripts.retain(|script| script.event != event);
         remote.scripts.push(HookScript { event, path });
     }

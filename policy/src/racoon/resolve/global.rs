@@ -65,9 +65,12 @@ impl Resolver<'_> {
             self.diagnostics.warning(args.name_span().to(written.span), format!("`path {kind}` has no effect: {why}"));
         }
         let Some(path) = args.string("a path in quotes", self.diagnostics) else { return };
-        let path = path.text.clone();
+        let (path, span) = (path.text.clone(), path.span);
         match kind {
-            "pre_shared_key" => self.config.psk_file = Some(path),
+            "pre_shared_key" => {
+                self.names_file(&path, span);
+                self.config.psk_file = Some(path);
+            }
             "certificate" => self.config.certificate_dir = Some(path),
             "script" => self.config.script_dir = Some(path),
             "pidfile" if path.starts_with('/') => self.config.pid_file = Some(path),

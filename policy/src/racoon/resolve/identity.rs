@@ -46,18 +46,19 @@ impl Resolver<'_> {
     fn identity_value(&mut self, kind: IdentityKind, args: &mut Args<'_>) -> Option<ConfiguredId> {
         let what = format!("a value in quotes behind `{kind}`");
         Some(match kind {
-            IdentityKind::Address => ConfiguredId::Address(args.address(self.diagnostics)?.0),
+            IdentityKind::Address => ConfiguredId::Address(args.quoted_address(self.diagnostics)?.0),
             IdentityKind::Subnet => ConfiguredId::Subnet(self.network(args)?.0),
-            IdentityKind::Fqdn => ConfiguredId::Fqdn(args.string(&what, self.diagnostics)?.text.clone()),
-            IdentityKind::UserFqdn => ConfiguredId::UserFqdn(args.string(&what, self.diagnostics)?.text.clone()),
+            IdentityKind::Fqdn => ConfiguredId::Fqdn(args.name_string(&what, self.diagnostics)?.text.clone()),
+            IdentityKind::UserFqdn => ConfiguredId::UserFqdn(args.name_string(&what, self.diagnostics)?.text.clone()),
             IdentityKind::Asn1Dn => ConfiguredId::Asn1Dn(args.string(&what, self.diagnostics)?.text.clone()),
             IdentityKind::KeyId => {
                 let is_tag = args.bump_word("tag");
                 let _ = !is_tag && args.bump_word("file");
-                let arg = args.string(&what, self.diagnostics)?;
+                let arg = args.name_string(&what, self.diagnostics)?;
                 if is_tag {
                     ConfiguredId::KeyId(arg.text.clone().into_bytes())
                 } else {
+                    self.names_file(&arg.text, arg.span);
                     ConfiguredId::KeyIdFile(arg.text.clone())
                 }
             }

@@ -24,6 +24,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::daemon::DaemonConfig;
 use crate::span::{FileId, Span};
 
+/// Directives that Apple added to its racoon and that its tools write into files.
+const OF_MACOS: [&str; 4] = ["shared_secret", "disconnect_on_idle", "auto_exit_delay", "certificate_verification"];
+
 /// What the statements of a file mean.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -31,6 +34,8 @@ pub struct Resolved {
     pub config: DaemonConfig,
     /// What racoon would not have understood, as errors.
     pub extensions: Vec<Diagnostic>,
+    /// Where each file is named first.
+    pub files: HashMap<String, Span>,
 }
 
 /// Resolves the statements of `file` and its includes.
@@ -43,13 +48,14 @@ pub fn resolve(file: FileId, statements: &[Statement], diagnostics: &mut Diagnos
         allow_weak: false,
         extensions: Vec::new(),
         notices_from: None,
+        files: HashMap::new(),
     };
     resolver.each(statements, |resolver, args| resolver.global(args));
     resolver.config.remotes = std::mem::take(&mut resolver.remotes).finish();
     resolver.config.sainfos = std::mem::take(&mut resolver.sainfos).sorted();
     resolver.check_revocation();
     resolver.check_completeness(file);
-    Resolved { config: resolver.config, extensions: resolver.extensions }
+    Resolved { config: resolver.config, extensions: resolver.extensions, files: resolver.files }
 }
 
 struct Resolver<'d> {
@@ -63,6 +69,8 @@ struct Resolver<'d> {
     extensions: Vec<Diagnostic>,
     /// The first directive that keylime's notices come by.
     notices_from: Option<Span>,
+    /// Where each file is named first.
+    files: HashMap<String, Span>,
 }
 
 impl Resolver<'_> {
@@ -153,6 +161,9 @@ impl Resolver<'_> {
             let error = Diagnostic::error(args.name_span(), format!("unknown directive `{name}` {}", block.place()));
             let error = match self.diagnostics.is_full() {
                 true => error,
+                false if OF_MACOS.contains(&name) => {
+                    error.found(name).hint("only the racoon of macOS has it: keys come from `path pre_shared_key`")
+                }
                 false => error.found(name).suggest(name, directives::names(block)),
             };
             self.diagnostics.push(error);
@@ -168,7 +179,7 @@ impl Resolver<'_> {
 
     /// `name`, below `path certificate` if it is relative.
     fn certificate_path(&mut self, name: &Arg) -> String {
-        match &self.config.certificate_dir {
+        let path = match &self.config.certificate_dir {
             _ if name.text.starts_with('/') => name.text.clone(),
             Some(directory) => join(directory, &name.text),
             None => {
@@ -181,6 +192,15 @@ impl Resolver<'_> {
                 );
                 name.text.clone()
             }
+        };
+        self.names_file(&path, name.span);
+        path
+    }
+
+    /// Notes where a file is named.
+    fn names_file(&mut self, path: &str, span: Span) {
+        if !self.files.contains_key(path) {
+            self.files.insert(path.to_owned(), span);
         }
     }
 }

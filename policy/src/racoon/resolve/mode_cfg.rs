@@ -104,6 +104,7 @@ impl Resolver<'_> {
             }
             "banner" => {
                 if let Some(file) = args.string("a file name in quotes", self.diagnostics) {
+                    self.names_file(&file.text, file.span);
                     draft.config.banner = Some(file.text.clone()).filter(|name| !name.is_empty());
                 }
             }
@@ -143,6 +144,7 @@ impl Resolver<'_> {
             if !file.text.starts_with('/') {
                 self.diagnostics.error(file.span, "the users' file needs an absolute name");
             }
+            self.names_file(&file.text, file.span);
             draft.config.auth_source = AuthSource::File(file.text.clone());
             return;
         }

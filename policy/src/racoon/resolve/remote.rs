@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::args::Args;
@@ -28,6 +29,9 @@ const MOST_INHERITED: usize = 1_000_000;
 /// A transform's number has one octet (RFC 2408 section 3.6).
 const MOST_PROPOSALS: usize = 255;
 
+/// RFC 2408 section 2.5.1.
+const ISAKMP_PORT: u16 = 500;
+
 /// Whom a block is for, as `inherit` names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -51,11 +55,22 @@ struct Draft {
 pub(super) struct Drafts {
     list: Vec<Draft>,
     by_key: HashMap<Key, usize>,
+    /// The first block of each address, whatever its port.
+    by_address: HashMap<IpAddr, usize>,
     /// What heirs have been given so far.
     inherited: usize,
 }
 
 impl Drafts {
+    /// The block of this name; of an address the one with this port before one with another.
+    fn find(&self, key: &Key) -> Option<&Draft> {
+        let of_address = || match key {
+            Key::Address(at) => self.by_address.get(&at.addr),
+            _ => None,
+        };
+        self.list.get(*self.by_key.get(&key.clone().without_default()).or_else(of_address)?)
+    }
+
     /// The blocks as they were meant.
     pub(super) fn finish(self) -> Vec<Remote> {
         self.list.into_iter().map(Draft::finish).collect()
@@ -145,7 +160,7 @@ impl Resolver<'_> {
             // Its manual page and its sample have it, its parser does not.
             self.extension(span, "`inherit anonymous`");
         }
-        let found = self.remotes.by_key.get(&key).and_then(|index| self.remotes.list.get(*index));
+        let found = self.remotes.find(&key);
         let same_kind = key == Key::Anonymous || std::mem::discriminant(&key) == std::mem::discriminant(heir);
         if found.is_none() || !same_kind {
             let message = match found {
@@ -170,9 +185,13 @@ impl Resolver<'_> {
     fn add_draft(&mut self, key: Key, draft: Draft, span: Span) {
         let quoted = key.quoted();
         let is_name = matches!(key, Key::Name(_));
-        match self.remotes.by_key.entry(key) {
+        let number = self.remotes.list.len();
+        if let Key::Address(at) = &key {
+            self.remotes.by_address.entry(at.addr).or_insert(number);
+        }
+        match self.remotes.by_key.entry(key.without_default()) {
             Entry::Vacant(place) => {
-                place.insert(self.remotes.list.len());
+                place.insert(number);
             }
             Entry::Occupied(_) if is_name => self.diagnostics.error(span, format!("a second `remote {quoted}`")),
             Entry::Occupied(_) => {
@@ -477,6 +496,16 @@ impl Resolver<'_> {
 }
 
 impl Key {
+    /// A port that is left out is 500, as in racoon.
+    fn without_default(self) -> Self {
+        match self {
+            Self::Address(AddrPort { addr, port }) => {
+                Self::Address(AddrPort { addr, port: port.filter(|port| *port != ISAKMP_PORT) })
+            }
+            other => other,
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),

@@ -1,6 +1,7 @@
 //! `sainfo`: phase 2 parameters, and which of them goes first.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::args::Args;
@@ -10,6 +11,7 @@ use super::super::token::TokenKind;
 use super::algorithm::is_usable;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
+use crate::model::addr::IpNet;
 use crate::model::algorithm::{Cipher, Group, Integrity, SizedCipher};
 use crate::model::identity::{ConfiguredId, Identity, PeersIdentifier};
 use crate::model::lifetime::{DEFAULT_LIFETIME, Lifetime};
@@ -30,6 +32,12 @@ const PROTOCOLS: &[(&str, u8)] = &[
 
 /// Protocols whose selectors have ports: TCP, UDP, DCCP, SCTP, UDP-Lite.
 const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
+
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+
+/// Directives that may stand several times.
+const LISTS: [&str; 3] = ["encryption_algorithm", "authentication_algorithm", "compression_algorithm"];
 
 /// The blocks read so far, in file order.
 #[derive(Default)]
@@ -53,6 +61,15 @@ fn specificity(sainfo: &Sainfo) -> u32 {
         + 3 * u32::from(sainfo.from.is_some() || sainfo.group.is_some())
         + selector(&sainfo.local)
         + selector(&sainfo.remote)
+}
+
+/// Appends what is not there yet: nothing is to be offered twice.
+fn add_new<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    for item in more {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
 }
 
 struct Header {
@@ -154,13 +171,26 @@ impl Resolver<'_> {
         let id = self.sainfo_address(args)?;
         let port_span = args.peek().map_or(args.name_span(), |arg| arg.span);
         let port = args.port(self.diagnostics)?.unwrap_or(0);
+        let protocol_span = args.peek().map_or(args.name_span(), |arg| arg.span);
         let protocol = self.upper_protocol(args)?;
-        if port != 0 && !WITH_PORTS.contains(&protocol.0) {
+        let is_ipv4 = matches!(&id, Identity::Address(IpAddr::V4(_)) | Identity::Range(IpAddr::V4(_), _))
+            || matches!(&id, Identity::Subnet(IpNet::V4(_)));
+        if protocol.0 == if is_ipv4 { ICMP6 } else { ICMP } {
+            let message = "this protocol belongs to the other family of addresses";
+            self.diagnostics.push(Diagnostic::error(protocol_span, message));
+            return None;
+        }
+        if port != 0 && !protocol.is_any() && !WITH_PORTS.contains(&protocol.0) {
             self.diagnostics.push(
                 Diagnostic::error(port_span, "a port needs a protocol that has ports")
                     .expected("`[any]`, or `tcp` or `udp` as protocol"),
             );
             return None;
+        }
+        if port != 0 && protocol.is_any() {
+            let message = "a port of any protocol: only a peer that asks for just this gets it";
+            self.diagnostics
+                .push(Diagnostic::warning(port_span, message).hint("`udp` or `tcp` is what is meant mostly"));
         }
         Some(SainfoId::Selector { id, protocol, port })
     }
@@ -187,7 +217,7 @@ impl Resolver<'_> {
     fn sainfo_address(&mut self, args: &mut Args<'_>) -> Option<Identity> {
         let arg = args.peek()?;
         if let Some((first, last)) = arg.text.split_once('-').filter(|_| arg.kind == TokenKind::Word) {
-            let range = first.parse::<std::net::IpAddr>().ok().zip(last.parse::<std::net::IpAddr>().ok());
+            let range = first.parse::<IpAddr>().ok().zip(last.parse::<IpAddr>().ok());
             let Some((first, last)) = range.filter(|(a, b)| a.is_ipv4() == b.is_ipv4() && a <= b) else {
                 let message = format!("{} is not a range of addresses", arg.quoted());
                 self.diagnostics.push(Diagnostic::error(arg.span, message).expected("`LOW-HIGH`, both of one family"));
@@ -250,7 +280,13 @@ impl Resolver<'_> {
             seen.note_repeatable(args.name(), args.name_span());
             return;
         }
-        seen.note(args, false, self.diagnostics);
+        match args.name() {
+            // As in racoon, lists add up.
+            name if LISTS.contains(&name) => seen.note_repeatable(name, args.name_span()),
+            _ => {
+                seen.note(args, false, self.diagnostics);
+            }
+        }
         match args.name() {
             "pfs_group" => parts.pfs_group = self.pfs_group(args),
             "lifetime" => parts.lifetime = args.lifetime(self.diagnostics),
@@ -258,9 +294,12 @@ impl Resolver<'_> {
                 // Old files name every cipher of their day; what is left of such a list is good enough.
                 let spare = args.statement.args.iter().any(|arg| is_usable(&arg.text, self.allow_weak));
                 let listed = self.list(args, |resolver, args| resolver.listed_cipher(args, spare));
-                parts.ciphers = listed.into_iter().flatten().collect();
+                add_new(&mut parts.ciphers, listed.into_iter().flatten());
             }
-            "authentication_algorithm" => parts.integrity = self.list(args, Self::integrity),
+            "authentication_algorithm" => {
+                let listed = self.list(args, Self::integrity);
+                add_new(&mut parts.integrity, listed);
+            }
             "compression_algorithm" => self.compression(args),
             "esn" => {
                 const VALUES: &[(&str, Esn)] = &[("on", Esn::On), ("off", Esn::Off), ("prefer", Esn::Prefer)];
