@@ -7,6 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod exit_code;
 pub mod logging;
+pub mod off_loop;
 pub mod os;
 pub mod pki;
 pub mod provider;

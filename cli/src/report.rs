@@ -239,6 +239,12 @@ pub struct Counters {
     pub acquires: u64,
     /// SAs installed.
     pub sas_installed: u64,
+    /// Requests to the kernel's IPsec tables.
+    #[serde(default)]
+    pub kernel_requests: u64,
+    /// Dumps of one of those tables.
+    #[serde(default)]
+    pub kernel_dumps: u64,
     /// Requests that the kernel refused.
     pub kernel_refusals: u64,
     /// Times the kernel's notices overran our buffer.

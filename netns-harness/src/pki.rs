@@ -141,6 +141,11 @@ pub enum AlternativeName {
 }
 
 impl Authority {
+    /// Its private key, unencrypted PKCS#8.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// A self-signed root.
     ///
     /// # Errors

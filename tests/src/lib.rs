@@ -2,6 +2,7 @@
 //! load generator of the benchmark.
 #![forbid(unsafe_code)]
 
+pub mod fill;
 pub mod load;
 pub mod recording;
 pub mod sim;

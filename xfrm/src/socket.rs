@@ -39,6 +39,16 @@ pub struct Connection {
     port: u32,
     sequence: u32,
     datagram: Datagram,
+    sent: Sent,
+}
+
+/// What a connection has asked the kernel for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Requests, dumps left out.
+    pub requests: u64,
+    /// Dumps of a whole table, repeated ones counted each time.
+    pub dumps: u64,
 }
 
 /// What a dump gave.
@@ -73,12 +83,17 @@ impl Connection {
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         grow_receive_buffer(&socket, RECEIVE_BUFFER);
-        Ok(Self { socket, port, sequence: 0, datagram: Datagram::new() })
+        Ok(Self { socket, port, sequence: 0, datagram: Datagram::new(), sent: Sent::default() })
     }
 
     /// Our netlink port: the `requester` of notices that we caused.
     pub fn port(&self) -> u32 {
         self.port
+    }
+
+    /// What was asked so far.
+    pub fn sent(&self) -> Sent {
+        self.sent
     }
 
     /// Carries out `requests` in order, up to [`crate::batch::WINDOW`] in one send, one answer for each. A refused
@@ -103,6 +118,7 @@ impl Connection {
     fn execute_window(&mut self, requests: &[Request]) -> Vec<Result<Reply, Refusal>> {
         let mut writer = MessageWriter::with_room(requests.len()).signed(self.port);
         let first = self.take_sequences(requests.len());
+        self.sent.requests += requests.len() as u64;
         let mut window = Window::open(requests, first, &mut writer);
         if writer.is_empty() {
             return window.close(libc::EINVAL, "not sent");
@@ -233,6 +249,7 @@ impl Connection {
         read: fn(&[u8]) -> Result<T, CodecError>,
     ) -> Result<Option<Dump<T>>, Refusal> {
         let sequence = self.take_sequences(1);
+        self.sent.dumps += 1;
         let mut writer = MessageWriter::with_room(1);
         writer.begin(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence);
         writer.finish();

@@ -14,6 +14,7 @@ use ike::report::Level;
 use openssl::x509::X509;
 use policy::model::remote::RemoteSelector;
 use policy::model::revocation::ExpiredCertificate;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::clock;
@@ -39,6 +40,10 @@ use crate::revocation::revoke::{self, By, CutError, CutSa, Cutter, Order, Revoke
 use crate::revocation::serial::{self, from_hex};
 
 use super::control::Call;
+
+/// Certificates of a CRL that are cut in one turn of the loop: each is written to the disk before the next, and IKE must not
+/// wait for a thousand of them.
+const SLICE: usize = 8;
 
 /// What commands need besides the driver.
 #[derive(Debug)]
@@ -186,6 +191,8 @@ impl Commands {
                 send_failures: driver.traffic.failed,
                 acquires: kernel.acquires,
                 sas_installed: kernel.installed,
+                kernel_requests: driver.kernel.sent().requests,
+                kernel_dumps: driver.kernel.sent().dumps,
                 kernel_refusals: kernel.refusals,
                 resyncs: kernel.resyncs,
                 lines_suppressed: driver.lines_suppressed(),
@@ -263,6 +270,9 @@ impl Commands {
             Ok(loaded) => {
                 loaded.warnings.iter().for_each(logging::warning);
                 intake::use_crls(&loaded, &self.intake);
+                let (anchors, common) = (loaded.anchors(), self.intake.clone());
+                let reactor = Handle::current();
+                tokio::task::spawn_blocking(move || intake::trust_anchors(&anchors, &common, &reactor));
                 self.loaded_at = clock::now().wall;
                 driver.configure(Arc::new(loaded));
                 Ok(format!("read {}", self.config.display()))
@@ -302,17 +312,23 @@ impl Commands {
         let outcome = with_list(&self.deny_list, |list| {
             revoke::revoke(order, &known.issuers, list, &mut driver.kernel, clock::now().wall)
         });
-        let Revoked { certificates, issuer, mut report } = match outcome {
-            Ok(revoked) => revoked,
+        let revoked = match &outcome {
+            Ok(revoked) => revoked.clone(),
+            // What could be done is done whole: the peer is told and refused as ever.
+            Err(error @ RevokeError::InPart { done, .. }) => {
+                logging::error(format_args!("revocation in part (asked for by {}): {error}", order.source));
+                (**done).clone()
+            }
             Err(error) => {
                 let serial = serial::to_decimal(&order.serial);
                 logging::error(format_args!(
                     "serial {serial} was NOT revoked (asked for by {}): {error}",
                     order.source
                 ));
-                return Err(error);
+                return outcome.map(|revoked| revoked.report);
             }
         };
+        let Revoked { certificates, issuer, mut report } = revoked;
         report.daemon = true;
         let all = match issuer {
             DeniedIssuer::Key(_) => certificates,
@@ -321,6 +337,7 @@ impl Commands {
         for certificate in all {
             driver.handle(Input::Command(Command::Revoke { certificate }));
         }
+        outcome?;
         say(&report, order);
         Ok(report)
     }
@@ -362,9 +379,15 @@ impl Commands {
                 let _gone = reply.send(outcome);
             }
             Arrival::Crl(list) => self.compare(list, driver),
-            Arrival::Listed(found) => {
+            Arrival::Listed(mut found) => {
+                let later = found.split_off(found.len().min(SLICE));
                 for (id, listed, list) in found {
                     self.cut_listed(id, listed, &list, driver);
+                }
+                if !later.is_empty() {
+                    let arrivals = self.intake.arrivals.clone();
+                    // The loop has ended, and with it every SA.
+                    tokio::spawn(async move { drop(arrivals.send(Arrival::Listed(later)).await) });
                 }
             }
         }
@@ -375,7 +398,7 @@ impl Commands {
     fn compare(&mut self, list: Arc<InUse>, driver: &mut Driver) {
         self.release(&list, driver);
         let issued: Vec<CertificateId> =
-            in_use(driver).into_iter().filter(|id| id.issuer_key == list.issuer_key).collect();
+            in_use(driver).filter(|id| id.issuer_key == list.issuer_key).cloned().collect();
         let arrivals = self.intake.arrivals.clone();
         tokio::spawn(async move {
             let found = tokio::task::spawn_blocking(move || {
@@ -433,7 +456,7 @@ impl Commands {
         if !cuts_ended(driver) || self.expiries.next().is_none_or(|end| end >= wall) {
             return;
         }
-        let live: BTreeSet<CertificateId> = in_use(driver).into_iter().collect();
+        let live: BTreeSet<CertificateId> = in_use(driver).cloned().collect();
         for id in self.expiries.take_ended(wall).into_iter().filter(|id| live.contains(id)) {
             let name = driver.kernel.registry().issuer_name(&id).unwrap_or_default();
             let issuer = Some(Issuer { key: id.issuer_key, name });
@@ -493,12 +516,9 @@ fn cuts_ended(driver: &Driver) -> bool {
     driver.loaded.daemon.revocation.expired_certificate == ExpiredCertificate::Cut
 }
 
-/// Every certificate that an SA rests on, in the kernel or with a peer.
-fn in_use(driver: &Driver) -> Vec<CertificateId> {
-    let statuses = driver.endpoint.peers(clock::now());
-    let of_peers = statuses.iter().flat_map(peers::certificates).cloned();
-    let all: BTreeSet<CertificateId> = driver.kernel.registry().certificates().cloned().chain(of_peers).collect();
-    all.into_iter().collect()
+/// Every certificate that an SA rests on, in the kernel or with a peer; some twice.
+fn in_use(driver: &Driver) -> impl Iterator<Item = &CertificateId> {
+    driver.kernel.registry().certificates().chain(driver.endpoint.certificates())
 }
 
 /// A panic while the list was held leaves it as the file has it: it is used on.
@@ -509,8 +529,7 @@ fn with_list<T>(list: &SharedDenyList, act: impl FnOnce(&mut DenyList) -> T) -> 
 /// Of a serial whose issuer is not known: ISAKMP SAs without a child rest on certificates that the kernel's side has
 /// never heard of.
 fn with_those_of_peers(mut all: Vec<CertificateId>, serial: &[u8], driver: &Driver) -> Vec<CertificateId> {
-    let statuses = driver.endpoint.peers(clock::now());
-    for certificate in statuses.iter().flat_map(peers::certificates).filter(|one| one.serial == serial) {
+    for certificate in driver.endpoint.certificates().filter(|one| one.serial == serial) {
         if !all.contains(certificate) {
             all.push(certificate.clone());
         }
@@ -593,6 +612,11 @@ impl Cutter for Kernel {
             direction,
             peer: identity_text(&owner.identity),
         };
-        Ok(Self::cut(self, certificates).into_iter().map(lowered).collect())
+        let (deleted, stays) = Self::cut(self, certificates);
+        let done = deleted.into_iter().map(lowered).collect();
+        match stays {
+            None => Ok(done),
+            Some(refusal) => Err(CutError { text: refusal.to_string(), denied: refusal.errno == libc::EPERM, done }),
+        }
     }
 }

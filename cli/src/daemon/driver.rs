@@ -301,7 +301,9 @@ impl Driver {
     pub fn configure(&mut self, loaded: Arc<Loaded>) {
         self.config = Arc::clone(&loaded.files.config);
         self.psks = PskWatch::of(&loaded);
-        self.loaded = loaded;
+        let before = std::mem::replace(&mut self.loaded, loaded);
+        // With it may go CRLs of a million entries. Without a thread they go here.
+        let _elsewhere = std::thread::Builder::new().spawn(move || drop(before));
         self.handle(Input::Configure(Arc::clone(&self.config)));
     }
 

@@ -43,6 +43,13 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+impl Loaded {
+    /// Certificates of the trust anchors.
+    pub fn anchors(&self) -> Vec<X509> {
+        self.issuers.iter().filter_map(|known| known.certificate.clone()).collect()
+    }
+}
+
 /// Why a configuration cannot be used; prints everything that is wrong, a line or more each.
 #[derive(Debug)]
 pub enum LoadError {

@@ -1,5 +1,6 @@
 //! The kernel's side of the loop: carries out the core's wishes over netlink and turns notices into inputs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ike::event::policies::{GeneratedPolicy, PolicyMatch, PolicyQuery};
@@ -14,13 +15,14 @@ use xfrm::model::notice::{Mapping, Notice, Severity};
 use xfrm::model::policy::{Policy, PolicyKey, PolicyTarget};
 use xfrm::model::sa::Sa;
 use xfrm::request::{Reply, Request};
-use xfrm::socket::Connection;
+use xfrm::socket::{Connection, Sent};
 
 use super::generated::Generated;
 use super::mirror::Mirror;
 use super::registry::{Child, Registry};
 use super::{clock, lower, neighbour};
 use crate::logging;
+use crate::revocation::deletion::{self, Fate};
 use crate::revocation::journal::writer::JournalWriter;
 use crate::revocation::journal::{Entry, JournalError, Record};
 
@@ -57,6 +59,8 @@ pub struct Kernel {
     journal: JournalWriter,
     /// Removals are carried out together, at the end of a drain.
     removals: Vec<SaName>,
+    /// Cut a moment ago: the core, told of it next, asks for the same, and the kernel need not be asked again.
+    cut: HashSet<SaName>,
     /// Counters.
     pub counters: KernelCounters,
 }
@@ -77,10 +81,16 @@ impl Kernel {
             generated: Generated::default(),
             journal,
             removals: Vec::new(),
+            cut: HashSet::new(),
             counters: KernelCounters::default(),
         };
         kernel.except_neighbour_discovery();
         Ok(kernel)
+    }
+
+    /// What the kernel was asked so far.
+    pub fn sent(&self) -> Sent {
+        self.connection.sent()
     }
 
     /// Keeps the exception for neighbour discovery in place while IPv6 policies need it: a script that flushes the SPD
@@ -310,7 +320,9 @@ impl Kernel {
 
     /// DELSA, together with others of this drain: see [`Kernel::flush`].
     pub fn remove(&mut self, name: SaName) {
-        self.removals.push(name);
+        if !self.cut.remove(&name) {
+            self.removals.push(name);
+        }
     }
 
     /// Packets that these SAs have carried; one that is gone has carried none.
@@ -327,6 +339,7 @@ impl Kernel {
 
     /// Carries out the removals: outbound SAs first, so that no packet leaves for an SA that the peer is losing.
     pub fn flush(&mut self) {
+        self.cut.clear();
         if self.removals.is_empty() {
             return;
         }
@@ -335,36 +348,35 @@ impl Kernel {
         self.delete(&names);
     }
 
-    /// Deletes SAs in this order. Missing ones are no error; gives those that were there.
-    fn delete(&mut self, names: &[SaName]) -> Vec<SaName> {
-        let requests: Vec<Request> =
-            names.iter().map(|name| Request::DeleteSa { name: lower::to_kernel(*name), mark: None }).collect();
-        let answers = self.connection.execute(&requests);
-        let mut deleted = Vec::new();
-        for (name, answer) in names.iter().zip(answers) {
-            match answer {
-                Ok(_) => deleted.push(*name),
-                Err(refusal) if refusal.errno == libc::ESRCH => {}
-                Err(refusal) => {
+    /// Deletes SAs in this order. Missing ones are no error; gives those that were there, and what the kernel said of one that
+    /// stays.
+    fn delete(&mut self, names: &[SaName]) -> (HashSet<SaName>, Option<Refusal>) {
+        let (mut deleted, mut stays) = (HashSet::new(), None);
+        for (name, fate) in names.iter().zip(deletion::delete(&mut self.connection, names)) {
+            match fate {
+                Fate::Deleted => drop(deleted.insert(*name)),
+                Fate::Missing => {}
+                Fate::Refused(refusal) => {
                     let words = self.refused(&refusal);
                     logging::error(format_args!("an SA stays in the kernel: {words}"));
+                    stays = Some(refusal);
                     continue;
                 }
             }
             self.forget(*name);
         }
-        deleted
+        (deleted, stays)
     }
 
-    /// Deletes every SA that rests on these certificates; gives those that were in the kernel.
-    pub fn cut(&mut self, certificates: &[CertificateId]) -> Vec<(SaName, SaDirection, Arc<Owner>)> {
-        let mut rests: Vec<_> =
-            certificates.iter().flat_map(|certificate| self.registry.of_certificate(certificate)).collect();
-        rests.sort_by_key(|(_, direction, _)| *direction != SaDirection::Outbound);
-        let names: Vec<SaName> = rests.iter().map(|(name, _, _)| *name).collect();
-        let deleted: std::collections::HashSet<SaName> = self.delete(&names).into_iter().collect();
-        rests.retain(|(name, _, _)| deleted.contains(name));
-        rests
+    /// Deletes every SA that rests on these certificates; gives those that were in the kernel, and what it said of one that
+    /// stays.
+    pub fn cut(&mut self, certificates: &[CertificateId]) -> (Vec<(SaName, SaDirection, Arc<Owner>)>, Option<Refusal>) {
+        let mut rest = self.registry.to_cut(certificates);
+        let names: Vec<SaName> = rest.iter().map(|(name, ..)| *name).collect();
+        let (deleted, stays) = self.delete(&names);
+        rest.retain(|(name, ..)| deleted.contains(name));
+        self.cut.extend(deleted);
+        (rest, stays)
     }
 
     /// Deletes whatever is left of our own; nobody else's.
@@ -486,7 +498,7 @@ impl Kernel {
     fn compare(&mut self) -> Result<Vec<Input>, Refusal> {
         self.mirror.replace(self.connection.dump_policies()?.entries);
         let dump = self.connection.dump_sas(None)?.entries;
-        let present: std::collections::HashSet<SaName> = dump.iter().map(|sa| lower::to_core(sa.name)).collect();
+        let present: HashSet<SaName> = dump.iter().map(|sa| lower::to_core(sa.name)).collect();
         let gone: Vec<SaName> =
             self.registry.sas().map(|(name, _)| name).filter(|name| !present.contains(name)).collect();
         let mut inputs = Vec::with_capacity(gone.len());

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use ike::endpoint::status::{ChildStatus, PeerState, PeerStatus};
-use ike::event::question::CertificateId;
 use policy::model::daemon::DaemonConfig;
 use policy::model::remote::RemoteSelector;
 
@@ -84,11 +83,6 @@ pub fn is_live(status: &PeerStatus, peer: IpAddr) -> bool {
     status.peer == peer && status.state != PeerState::Down
 }
 
-/// Certificates that what stands with a peer rests on.
-pub fn certificates(status: &PeerStatus) -> &[CertificateId] {
-    &status.certificates
-}
-
 /// How an `up` fares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpState {
@@ -120,6 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use ike::endpoint::status::LastError;
+    use ike::event::question::CertificateId;
     use policy::model::identity::Identity;
 
     use super::*;

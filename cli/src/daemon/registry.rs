@@ -128,6 +128,14 @@ impl Registry {
             .collect()
     }
 
+    /// The SAs in the kernel that rest on any of these certificates, outbound ones first: what is still sent is decided
+    /// before what is still received.
+    pub fn to_cut(&self, certificates: &[CertificateId]) -> Vec<(SaName, SaDirection, Arc<Owner>)> {
+        let mut rest: Vec<_> = certificates.iter().flat_map(|certificate| self.of_certificate(certificate)).collect();
+        rest.sort_by_key(|(_, direction, _)| *direction != SaDirection::Outbound);
+        rest
+    }
+
     /// Every certificate with children.
     pub fn certificates(&self) -> impl Iterator<Item = &CertificateId> {
         self.by_certificate.keys()

@@ -10,6 +10,7 @@ use ike::event::Input;
 use ike::event::question::CertificateId;
 use policy::model::remote::NatTraversal;
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use xfrm::batch::Refusal;
@@ -37,6 +38,7 @@ use super::udp::{Datagram, Sockets};
 use super::workers::Workers;
 use crate::args::{DEFAULT_RUN_DIR, DaemonArgs, RACOON_SOCKET};
 use crate::logging;
+use crate::off_loop;
 use crate::os::Readiness;
 use crate::provider::OpensslProvider;
 use crate::revocation::crl::shelf::Shelf;
@@ -133,6 +135,7 @@ impl Daemon {
         crls.problems().iter().for_each(logging::warning);
         let (mut intake, arrivals_of_revocations) = Intake::new(Arc::clone(&crls));
         intake::use_crls(&loaded, &intake.common);
+        intake::trust_anchors(&loaded.anchors(), &intake.common, &Handle::current());
         let mut scanner = Scanner::new(&loaded);
         for entry in scanner.scan(&intake.common) {
             lists::keep(entry, &intake.common).await;
@@ -190,6 +193,13 @@ impl Daemon {
     }
 
     async fn serve(&mut self) -> Result<(), RunError> {
+        off_loop::this_is_the_loop();
+        let outcome = self.turn().await;
+        off_loop::the_loop_is_over();
+        outcome
+    }
+
+    async fn turn(&mut self) -> Result<(), RunError> {
         loop {
             let wake_at = [self.driver.wake_at(), self.commands.wake_at(&self.driver)].into_iter().flatten().min();
             self.alarm.set(wake_at).map_err(system("timer"))?;

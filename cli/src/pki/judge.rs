@@ -259,7 +259,7 @@ impl Judge {
         binding::check(leaf, &parsed, &request.identity, addresses, &mut notes.warnings)?;
 
         let hashes = issuer_hashes(presented, anchors);
-        let mut crls = self.trust.crls(&hashes, &mut notes.consulted, &mut notes.warnings);
+        let mut crls = self.trust.crls(&hashes, self.store(), &mut notes.consulted, &mut notes.warnings);
         let is_wanted = |crl: &Crl| {
             let named = anchors.iter().map(|anchor| &anchor.certificate).chain(&presented.others);
             named.into_iter().any(|ca| crl.is_named_for(ca))
@@ -414,9 +414,11 @@ fn issuer_hashes(presented: &Presented, anchors: &[Anchor]) -> Vec<u32> {
     hashes
 }
 
-/// Identifiers along a path; the anchor is left out, unless it is the leaf itself.
+/// Identifiers along a path, the root's too: whoever revokes a CA means all below it. (OpenSSL looks for the root in its own CRL
+/// as well.)
 fn ids_of(chain: &[X509]) -> Result<Vec<CertificateId>, Rejection> {
-    let issuers = chain.iter().skip(1).chain(if chain.len() == 1 { chain.first() } else { None });
+    let root = chain.last().filter(|root| chain.len() == 1 || issuer::is_self_issued(root));
+    let issuers = chain.iter().skip(1).chain(root);
     chain
         .iter()
         .zip(issuers)

@@ -14,6 +14,7 @@ use openssl::x509::{X509, X509Crl};
 
 use super::load::{self, LoadError};
 use crate::revocation::crl::is_delta;
+use crate::revocation::crl::store::CrlStore;
 use crate::revocation::issuer;
 use crate::revocation::stamp::Stamp;
 
@@ -21,6 +22,9 @@ use crate::revocation::stamp::Stamp;
 const MAX_SAME_HASH: u32 = 8;
 /// Certificate requests for the CAs of a hashed directory, at most.
 const MAX_SUBJECTS: usize = 16;
+
+/// A CRL file of no more octets is read by whoever needs it; a longer one by whoever watches the directory, if somebody does.
+const READ_HERE: u64 = 1024 * 1024;
 
 /// What a decision rested on: every file looked at, and its state then (`None`: it was not there).
 pub(super) type Consulted = Vec<(PathBuf, Option<Stamp>)>;
@@ -147,10 +151,12 @@ impl TrustFiles {
         Ok(subjects)
     }
 
-    /// The CRLs of the directory for these issuer names' hashes. What is odd about a file goes to `warnings`.
+    /// The CRLs of the directory for these issuer names' hashes. What is odd about a file goes to `warnings`. Whoever watches
+    /// the directory leaves what it has read in `store`.
     pub(super) fn crls(
         &self,
         hashes: &[u32],
+        store: Option<&CrlStore>,
         consulted: &mut Consulted,
         warnings: &mut Vec<String>,
     ) -> Vec<Arc<X509Crl>> {
@@ -161,13 +167,14 @@ impl TrustFiles {
         for hash in hashes {
             for number in 0..MAX_SAME_HASH {
                 let path = directory.join(format!("{hash:08x}.r{number}"));
-                let stamp = Stamp::of(&path).unwrap_or(None);
-                consulted.push((path.clone(), stamp));
-                let Some(stamp) = stamp else {
+                let Some(stamp) = Stamp::of(&path).unwrap_or(None) else {
                     found.extend(self.crls_of_gone(&path, warnings));
+                    consulted.push((path, None));
                     break;
                 };
-                found.extend(self.crl_file(path, stamp, warnings));
+                let (stamp, crls) = self.crl_file(path.clone(), stamp, store, warnings);
+                consulted.push((path, stamp));
+                found.extend(crls);
             }
         }
         found
@@ -192,17 +199,33 @@ impl TrustFiles {
         anchors
     }
 
-    fn crl_file(&self, path: PathBuf, stamp: Stamp, warnings: &mut Vec<String>) -> Vec<Arc<X509Crl>> {
+    /// What the file says, and the stamp it had when it said that.
+    fn crl_file(
+        &self,
+        path: PathBuf,
+        stamp: Stamp,
+        store: Option<&CrlStore>,
+        warnings: &mut Vec<String>,
+    ) -> (Option<Stamp>, Vec<Arc<X509Crl>>) {
         let mut cache = self.crls.lock().unwrap_or_else(PoisonError::into_inner);
         let known = cache.remove(&path);
-        let file = match known {
-            Some(known) if known.stamp == stamp => known,
-            before => read_crl_file(&path, stamp, before),
+        let file = match (known, store) {
+            (Some(known), _) if known.stamp == stamp => known,
+            (before, Some(store)) => match store.of_file(&path, stamp) {
+                Some(current) => CrlFile::replacing(before, &path, stamp, current),
+                None if stamp.length() <= READ_HERE => read_crl_file(&path, stamp, before),
+                // It is being read by whoever watches; until it is, the one before it counts and no handshake waits.
+                None => match before {
+                    Some(before) => before,
+                    None => return (None, Vec::new()),
+                },
+            },
+            (before, None) => read_crl_file(&path, stamp, before),
         };
         warnings.extend(file.problem.clone());
-        let crls = file.current.iter().chain(&file.newer).cloned().collect();
+        let found = (Some(file.stamp), file.current.iter().chain(&file.newer).cloned().collect());
         cache.insert(path, file);
-        crls
+        found
     }
 
     /// What a file has said holds when it is gone (ATTACKS C-10).
@@ -232,8 +255,7 @@ impl TrustFiles {
 }
 
 fn read_crl_file(path: &Path, stamp: Stamp, before: Option<CrlFile>) -> CrlFile {
-    let kept: Vec<Arc<X509Crl>> =
-        before.map(|before| before.current.into_iter().chain(before.newer).collect()).unwrap_or_default();
+    let kept = before.as_ref().map(CrlFile::all).unwrap_or_default();
     // keylime's old CAs publish an empty file where they have no CRL.
     if stamp.length() == 0 && kept.is_empty() {
         return CrlFile { stamp, current: Vec::new(), newer: Vec::new(), problem: None };
@@ -248,11 +270,23 @@ fn read_crl_file(path: &Path, stamp: Stamp, before: Option<CrlFile>) -> CrlFile 
         let problem = Some(format!("CRL file {} holds no readable CRL", path.display()));
         return CrlFile { stamp, current: kept, newer: Vec::new(), problem };
     }
-    let newer: Vec<Arc<X509Crl>> =
-        kept.into_iter().filter(|old| current.iter().any(|new| supersedes(old, new))).collect();
-    let problem = (!newer.is_empty())
-        .then(|| format!("CRL file {} is older than the one it replaced: both are in use", path.display()));
-    CrlFile { stamp, current, newer, problem }
+    CrlFile::replacing(before, path, stamp, current)
+}
+
+impl CrlFile {
+    fn all(&self) -> Vec<Arc<X509Crl>> {
+        self.current.iter().chain(&self.newer).cloned().collect()
+    }
+
+    /// What a file says now, and what it had said before it went back in time.
+    fn replacing(before: Option<Self>, path: &Path, stamp: Stamp, current: Vec<Arc<X509Crl>>) -> Self {
+        let kept = before.as_ref().map(Self::all).unwrap_or_default();
+        let newer: Vec<Arc<X509Crl>> =
+            kept.into_iter().filter(|old| current.iter().any(|new| supersedes(old, new))).collect();
+        let problem = (!newer.is_empty())
+            .then(|| format!("CRL file {} is older than the one it replaced: both are in use", path.display()));
+        Self { stamp, current, newer, problem }
+    }
 }
 
 /// Is `old` by the same issuer, and younger?

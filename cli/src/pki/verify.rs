@@ -18,8 +18,8 @@ use openssl_sys::{X509_CRL, X509_STORE, X509_STORE_CTX};
 
 use crate::revocation::issuer;
 
-/// Intermediates a path may have: with the leaf as many certificates as a journal entry holds.
-const MAX_INTERMEDIATES: c_int = 7;
+/// Intermediates a path may have: with the leaf and the root as many certificates as a journal entry holds.
+const MAX_INTERMEDIATES: c_int = 6;
 
 type VerifyCallback = extern "C" fn(c_int, *mut X509_STORE_CTX) -> c_int;
 

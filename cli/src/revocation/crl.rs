@@ -16,6 +16,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use crate::civil;
+use crate::off_loop::assert_off_loop;
 
 pub mod shelf;
 pub mod store;
@@ -106,6 +107,7 @@ impl Crl {
     /// # Errors
     /// [`CrlError::Unreadable`].
     pub fn parse(der: &[u8]) -> Result<Self, CrlError> {
+        assert_off_loop("reading a CRL");
         let parsed = X509Crl::from_der(der).map_err(|_| CrlError::Unreadable)?;
         let extensions = extensions(der).map_err(|_| CrlError::Unreadable)?;
         let issuer_der = parsed.issuer_name().to_der().map_err(|_| CrlError::Unreadable)?;
@@ -117,7 +119,8 @@ impl Crl {
             next_update: parsed.next_update().map(civil::unix),
             number: extensions.number,
             entries: parsed.get_revoked().map_or(0, |revoked| revoked.len()),
-            has_unknown_critical: extensions.has_unknown_critical,
+            // By itself a delta says nothing, whether it calls that critical or not.
+            has_unknown_critical: extensions.has_unknown_critical || extensions.is_delta,
             parsed: Arc::new(parsed),
         };
         // OpenSSL sorts the list when it is first asked: now, not when somebody waits.
@@ -176,6 +179,7 @@ impl Crl {
     /// # Errors
     /// [`CrlError::Signature`], [`CrlError::Usage`].
     pub fn check_signature(&self, ca: &X509) -> Result<(), CrlError> {
+        assert_off_loop("checking a CRL's signature");
         let signed = ca.public_key().is_ok_and(|key| self.parsed.verify(&key).unwrap_or(false));
         if !signed {
             return Err(CrlError::Signature(self.issuer_name.clone()));
@@ -204,6 +208,16 @@ impl Crl {
             Some(number) => format!("number {} of {}", super::serial::to_decimal(number), self.this_update),
             None => format!("thisUpdate {}", self.this_update),
         }
+    }
+}
+
+/// CRLs as OpenSSL has them.
+#[derive(Clone, Default)]
+pub struct Parsed(pub Vec<Arc<X509Crl>>);
+
+impl fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} CRLs", self.0.len())
     }
 }
 

@@ -88,6 +88,9 @@ pub struct DenyList {
     entries: HashMap<(DeniedIssuer, Vec<u8>), DenyEntry>,
     /// How many entries there are for a serial, whoever the issuer.
     serials: HashMap<Vec<u8>, usize>,
+    /// What could not be written when it should have been: as good as the rest as long as this process lives, and written
+    /// with the next entry.
+    unwritten: Vec<DenyEntry>,
     problems: Vec<String>,
     stamp: Option<Stamp>,
     generation: u64,
@@ -103,6 +106,7 @@ impl DenyList {
             path: path.into(),
             entries: HashMap::new(),
             serials: HashMap::new(),
+            unwritten: Vec::new(),
             problems: Vec::new(),
             stamp: None,
             generation: 0,
@@ -114,14 +118,35 @@ impl DenyList {
     /// Adds an entry. When this returns, it survives a crash of the machine.
     ///
     /// # Errors
-    /// [`DenyListError`] if it could not be written; then it may or may not be in the file, but is not in memory.
+    /// [`DenyListError`] if it could not be written; then it may or may not be in the file, and denies as long as this
+    /// process lives.
     pub fn add(&mut self, entry: DenyEntry) -> Result<Added, DenyListError> {
+        let outcome = self.write(&entry);
+        if outcome.is_err() && !self.is_unwritten(&entry) {
+            self.unwritten.push(entry.clone());
+            self.insert(entry);
+            self.generation += 1;
+        }
+        outcome
+    }
+
+    fn is_unwritten(&self, entry: &DenyEntry) -> bool {
+        self.unwritten.iter().any(|one| (one.issuer, &one.serial) == (entry.issuer, &entry.serial))
+    }
+
+    fn write(&mut self, entry: &DenyEntry) -> Result<Added, DenyListError> {
+        let mut line = to_line(entry)?;
         let _turn = self.lock()?;
         self.reload_if_changed()?;
-        if self.entries.contains_key(&(entry.issuer, entry.serial.clone())) {
+        let waits = self.is_unwritten(entry);
+        if !waits && self.entries.contains_key(&(entry.issuer, entry.serial.clone())) {
             return Ok(Added::AlreadyThere);
         }
-        let line = to_line(&entry)?;
+        for other in
+            self.unwritten.iter().filter(|other| (other.issuer, &other.serial) != (entry.issuer, &entry.serial))
+        {
+            line.push_str(&to_line(other).unwrap_or_default());
+        }
         let created = !self.path.exists();
         let mut file = OpenOptions::new()
             .create(true)
@@ -137,7 +162,8 @@ impl DenyList {
         if created {
             self.sync_directory()?;
         }
-        self.insert(entry);
+        self.unwritten.clear();
+        self.insert(entry.clone());
         self.generation += 1;
         self.stamp = Stamp::of(&self.path).map_err(|error| self.failed("look at", error))?;
         Ok(Added::New)
@@ -169,6 +195,8 @@ impl DenyList {
         file.write_all(text.as_bytes()).map_err(|error| self.failed("write the new file of", error))?;
         file.sync_all().map_err(|error| self.failed("flush the new file of", error))?;
         fs::rename(&temporary, &self.path).map_err(|error| self.failed("replace", error))?;
+        // Those that waited to be written are in it, the one that was taken off is not.
+        self.unwritten.clear();
         self.sync_directory()?;
         self.read()?;
         Ok(true)
@@ -258,6 +286,9 @@ impl DenyList {
                 Err(problem) => self.problems.push(format!("{}:{}: {problem}", self.path.display(), number + 1)),
             }
         }
+        for entry in self.unwritten.clone() {
+            self.insert(entry);
+        }
         self.stamp = before;
         self.generation += 1;
         Ok(())
@@ -321,7 +352,10 @@ fn to_line(entry: &DenyEntry) -> Result<String, DenyListError> {
     let source = if source.is_empty() { "-" } else { &source };
     let name = printable(&entry.issuer_name);
     let name = if name.trim().is_empty() { "-" } else { name.trim() };
-    let line = format!("{issuer} {} {} {source} {name}\n", serial::to_decimal(&entry.serial), entry.time);
+    let start = format!("{issuer} {} {} {source}", serial::to_decimal(&entry.serial), entry.time);
+    // The name is for people: one that does not fit keeps nobody from being denied.
+    let line = format!("{start} {name}\n");
+    let line = if line.len() > MAX_LINE { format!("{start} -\n") } else { line };
     if line.len() > MAX_LINE { Err(DenyListError::TooLong) } else { Ok(line) }
 }
 

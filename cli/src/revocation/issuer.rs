@@ -92,6 +92,11 @@ pub fn signed_by(certificate: &X509Ref, issuer: &X509Ref) -> bool {
     same_subject(certificate, issuer) && issuer.public_key().is_ok_and(|key| certificate.verify(&key).unwrap_or(false))
 }
 
+/// Does it bear its own name as its issuer's?
+pub fn is_self_issued(certificate: &X509Ref) -> bool {
+    same_subject(certificate, certificate)
+}
+
 fn same_subject(certificate: &X509Ref, issuer: &X509Ref) -> bool {
     match (certificate.issuer_name().to_der(), issuer.subject_name().to_der()) {
         (Ok(wanted), Ok(found)) => wanted == found || dn::same_name(&wanted, &found),

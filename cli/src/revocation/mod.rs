@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod crl;
+pub mod deletion;
 pub mod deny_list;
 pub mod issuer;
 pub mod journal;

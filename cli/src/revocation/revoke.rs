@@ -1,7 +1,8 @@
 //! Revoking: the one path, whether the daemon does it or `xfrmctl` without one.
 //!
 //! The deny list entry is durable first; then the SAs go, outbound ones before inbound ones. Who holds the SAs of a
-//! certificate is asked through [`Cutter`]: the daemon's registry, or the journal of a dead daemon.
+//! certificate is asked through [`Cutter`]: the daemon's registry, or the journal of a dead daemon. What cannot be done (no
+//! room on the disk, the kernel refuses) keeps nothing else from being done, and is an error in the end.
 
 use std::time::Instant;
 
@@ -74,7 +75,7 @@ pub trait Cutter {
     /// Deletes every SA that rests on one of the certificates, outbound ones first; gives those that were there.
     ///
     /// # Errors
-    /// In words.
+    /// In words, with what was deleted all the same.
     fn cut(&mut self, certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError>;
 }
 
@@ -86,6 +87,19 @@ pub struct CutError {
     pub text: String,
     /// Was it for want of permission?
     pub denied: bool,
+    /// What was deleted all the same.
+    pub done: Vec<CutSa>,
+}
+
+/// What a revocation could not do.
+#[derive(Debug, Error)]
+pub enum Shortfall {
+    /// The entry is not on the disk.
+    #[error("{0}; it holds until the daemon ends: revoke it again when the list can be written")]
+    NotKept(DenyListError),
+    /// SAs are left, or may be.
+    #[error("SAs may be left in the kernel: {0}")]
+    Cut(CutError),
 }
 
 /// Why nothing, or not everything, was done.
@@ -102,12 +116,14 @@ pub enum RevokeError {
     /// The certificate given is of nobody we know.
     #[error("no known issuer signed this certificate; name its issuer with --issuer CERT (known:\n{})", lines(.0))]
     UnknownIssuer(Vec<Issuer>),
-    /// The deny list.
-    #[error(transparent)]
-    DenyList(#[from] DenyListError),
-    /// The SAs.
-    #[error("the certificate is on the deny list, but its SAs could not be cut: {0}")]
-    Cut(CutError),
+    /// Done in part.
+    #[error("{}, but: {}", .done.report.summary(), .shortfalls.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    InPart {
+        /// What was done.
+        done: Box<Revoked>,
+        /// What was not; never empty.
+        shortfalls: Vec<Shortfall>,
+    },
 }
 
 fn lines(issuers: &[Issuer]) -> String {
@@ -129,7 +145,7 @@ pub struct Revoked {
 /// Denies the certificate durably, then cuts its SAs. `known` are the trust anchors, `wall` the time in Unix seconds.
 ///
 /// # Errors
-/// [`RevokeError`]; only [`RevokeError::Cut`] leaves something done.
+/// [`RevokeError`]; only [`RevokeError::InPart`] leaves something done.
 pub fn revoke(
     order: &Order,
     known: &[KnownIssuer],
@@ -147,8 +163,12 @@ pub fn revoke(
         issuer_name: issuer.as_ref().map(|issuer| issuer.name.clone()).unwrap_or_default(),
     };
     let denied = entry.issuer;
+    let mut shortfalls = Vec::new();
     let added = match order.by {
-        By::Word | By::Crl => deny_list.add(entry)?,
+        By::Word | By::Crl => deny_list.add(entry).unwrap_or_else(|error| {
+            shortfalls.push(Shortfall::NotKept(error));
+            Added::New
+        }),
         By::Passing => Added::New,
     };
     let begin = Instant::now();
@@ -158,16 +178,19 @@ pub fn revoke(
     };
     let certificates: Vec<CertificateId> =
         keys.into_iter().map(|issuer_key| CertificateId { issuer_key, serial: order.serial.clone() }).collect();
-    let outcome = cutter.cut(&certificates);
+    let cut = cutter.cut(&certificates).unwrap_or_else(|mut error| {
+        let done = std::mem::take(&mut error.done);
+        shortfalls.push(Shortfall::Cut(error));
+        done
+    });
     let elapsed_ms = begin.elapsed().as_secs_f64() * 1000.0;
-    let cut = outcome.as_deref().unwrap_or_default();
-    let report = report(order, issuer.as_ref(), added, cut, elapsed_ms);
+    let report = report(order, issuer.as_ref(), added, &cut, elapsed_ms);
     // The same notice may come a thousand times: what changed nothing is not written down.
     if added == Added::New || !cut.is_empty() {
         AuditLog::beside(deny_list.path()).append(&AuditEntry::revoked(&report, &order.source, wall));
     }
-    outcome.map_err(RevokeError::Cut)?;
-    Ok(Revoked { certificates, issuer: denied, report })
+    let done = Revoked { certificates, issuer: denied, report };
+    if shortfalls.is_empty() { Ok(done) } else { Err(RevokeError::InPart { done: Box::new(done), shortfalls }) }
 }
 
 /// The issuer meant; `None` is any, where not one is known.

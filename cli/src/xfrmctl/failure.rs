@@ -9,7 +9,7 @@ use crate::exit_code::Exit;
 use crate::revocation::deny_list::DenyListError;
 use crate::revocation::issuer::IssuerError;
 use crate::revocation::journal::JournalError;
-use crate::revocation::revoke::RevokeError;
+use crate::revocation::revoke::{RevokeError, Shortfall};
 use crate::revocation::serial::SerialError;
 
 /// A text for people and a code for scripts.
@@ -79,11 +79,19 @@ impl From<RevokeError> for Failure {
     fn from(error: RevokeError) -> Self {
         let exit = match &error {
             RevokeError::Ambiguous { .. } | RevokeError::UnknownIssuer(_) => Exit::Usage,
-            RevokeError::DenyList(error) => of_deny_list(error),
-            RevokeError::Cut(cut) if cut.denied => Exit::NotPermitted,
-            RevokeError::Cut(_) => Exit::NotSo,
+            RevokeError::InPart { shortfalls, .. } => {
+                shortfalls.iter().map(of_shortfall).find(|exit| *exit == Exit::NotPermitted).unwrap_or(Exit::NotSo)
+            }
         };
         Self::new(exit, error.to_string())
+    }
+}
+
+fn of_shortfall(shortfall: &Shortfall) -> Exit {
+    match shortfall {
+        Shortfall::NotKept(error) => of_deny_list(error),
+        Shortfall::Cut(cut) if cut.denied => Exit::NotPermitted,
+        Shortfall::Cut(_) => Exit::NotSo,
     }
 }
 

@@ -195,7 +195,7 @@ fn revoke_alone(named: Named, places: &Places) -> Result<RevocationReport, Failu
 pub fn revoke_without_daemon(order: &Order, places: &Places) -> Result<RevocationReport, Failure> {
     let mut deny_list = DenyList::open(places.deny_list())?;
     warn_of(deny_list.problems());
-    let mut cutter = JournalCutter::open(&places.journal())?;
+    let mut cutter = JournalCutter::open(&places.journal());
     let known = known_issuers(Path::new(crate::args::DEFAULT_CONFIG));
     Ok(revoke::revoke(order, &known, &mut deny_list, &mut cutter, wall())?.report)
 }

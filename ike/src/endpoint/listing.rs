@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Endpoint;
 use crate::event::Now;
+use crate::event::question::CertificateId;
 use crate::message::Role;
 use crate::wire::header::Cookie;
 
@@ -77,6 +78,11 @@ impl Endpoint {
         let mut all: Vec<_> = standing.chain(under_way).collect();
         all.sort_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, status)| status).collect()
+    }
+
+    /// Every certificate that an ISAKMP SA or a child rests on.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateId> {
+        self.by_certificate.keys()
     }
 
     /// The armed timers, earliest first.

@@ -25,7 +25,7 @@ pub struct CertificateId {
 pub struct PeerCertificate {
     /// The key that must have signed.
     pub public_key: PublicKey,
-    /// Leaf first, trust anchor left out.
+    /// Leaf first, the root last.
     pub chain: Vec<CertificateId>,
     /// Subject, one line in OpenSSL's old form (`/C=US/CN=x`), as racoon logs it.
     pub subject: String,

@@ -140,7 +140,7 @@ pub struct Owner {
     pub peer: SocketAddr,
     /// The authenticated phase 1 identity.
     pub identity: Identity,
-    /// Certificates the authentication rests on, leaf first, trust anchor left out; empty for pre-shared keys.
+    /// Certificates the authentication rests on, leaf first, the root last; empty for pre-shared keys.
     pub certificates: Vec<CertificateId>,
     /// Issuer of the leaf, one line.
     pub issuer: Option<String>,

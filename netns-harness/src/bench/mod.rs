@@ -2,9 +2,11 @@
 //! median of the rounds counts, so that a slow moment of the machine falls on both.
 
 mod batch;
+mod crl_stall;
 mod crowd;
 mod first_packet;
 mod revoke_cut;
+mod revoke_growth;
 mod sa_install;
 mod setkey_batch;
 mod tunnels;
@@ -75,7 +77,7 @@ impl Place {
 }
 
 /// Every figure.
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 7] = [
     Bench {
         figures: &[
             Name { name: "handshake_cpu", unit: "us per tunnel", peer_name: "charon" },
@@ -108,6 +110,24 @@ const BENCHES: [Bench; 5] = [
         ],
         rounds: 3,
         round: revoke_cut::round,
+    },
+    Bench {
+        figures: &[
+            Name { name: "revoke_cut_30k", unit: "ms, whole command", peer_name: "the same among 10,000 SAs" },
+            Name { name: "revoke_cut_100k", unit: "ms, whole command", peer_name: "the same among 10,000 SAs" },
+            Name { name: "revoke_inside_30k", unit: "ms, as reported", peer_name: "the same among 10,000 SAs" },
+            Name { name: "revoke_inside_100k", unit: "ms, as reported", peer_name: "the same among 10,000 SAs" },
+        ],
+        rounds: 1,
+        round: revoke_growth::round,
+    },
+    Bench {
+        figures: &[
+            Name { name: "crl_stall", unit: "ms, longest wait", peer_name: "the same daemon at rest" },
+            Name { name: "crl_stall_hashed", unit: "ms, longest wait", peer_name: "the same daemon at rest" },
+        ],
+        rounds: 3,
+        round: crl_stall::round,
     },
 ];
 

@@ -25,8 +25,8 @@ pub const POLICIES: &str = "/etc/ipsec-tools.conf";
 pub const CERTS: &str = "/etc/racoon/certs";
 /// Where pre-shared keys lie.
 pub const PSK: &str = "/etc/racoon/psk.txt";
-/// The daemon's command socket: it is there when the daemon is ready.
-const SOCKET: &str = "/run/xfrmd/control.sock";
+/// The control socket's place on every host: it is there when the daemon is ready.
+pub const SOCKET: &str = "/run/xfrmd/control.sock";
 
 /// How long the daemon may take to come up.
 const START: Duration = Duration::from_secs(20);

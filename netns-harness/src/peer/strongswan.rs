@@ -14,7 +14,8 @@ use crate::peer::{PATIENCE, Peer};
 use crate::process::{self, Finished, Process};
 use crate::wait;
 
-const FOLDER: &str = "/run/swan";
+/// Where its files lie on every host.
+pub const FOLDER: &str = "/run/swan";
 const SOCKET: &str = "/run/swan/vici";
 const LOG: &str = "/run/swan/charon.log";
 const URI: &str = "unix:///run/swan/vici";

@@ -25,6 +25,7 @@ mod refusals;
 mod rekey;
 mod revocation;
 mod revocation_mesh;
+mod revocation_two;
 mod roadwarrior;
 mod roadwarrior_auth;
 mod seed_ipop;
@@ -99,6 +100,7 @@ pub fn all() -> Vec<Scenario> {
     rekey::add(&mut out);
     revocation::add(&mut out);
     revocation_mesh::add(&mut out);
+    revocation_two::add(&mut out);
     policies::add(&mut out);
     refusals::add(&mut out);
     roadwarrior::add(&mut out);

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use cli::revocation::deny_list::{DenyEntry, DenyList};
 use ike::event::question::RejectionKind::*;
 use openssl::asn1::Asn1Type;
 use policy::model::identity::Identity;
@@ -36,6 +37,7 @@ fn x1_sizes_and_depths() {
     let alice = leaf("alice").extension("2.5.29.17", false, &nested).signed_by(&root);
     let verdict = Case::new(&root, &alice).claiming(fqdn("alice")).verdict().unwrap_err();
     assert!([IdentityMismatch, Invalid, Malformed].contains(&verdict.kind), "{verdict:?}");
+    assert!(!Case::new(&root, &alice).openssl().is_empty(), "OpenSSL reads it, too");
     // Beyond it.
     let many: Vec<String> = (0..100_000).map(|number| format!("h{number}")).collect();
     let many: Vec<&[u8]> = many.iter().map(|name| name.as_bytes()).collect();
@@ -57,8 +59,10 @@ fn x2_names_that_look_like_others() {
     let evil =
         leaf("alice").extension("2.5.29.17", false, &names(&[b"gw.example.org\0.evil.example"])).signed_by(&root);
     let refused = |made: &Made, identity: Identity| {
-        let verdict = Case::new(&root, made).claiming(identity).verdict().unwrap_err();
+        let case = Case::new(&root, made).claiming(identity);
+        let verdict = case.verdict().unwrap_err();
         assert_eq!(verdict.kind, IdentityMismatch, "{verdict:?}");
+        assert_eq!(case.openssl(), [], "OpenSSL accepts the path");
     };
     refused(&evil, fqdn("gw.example.org"));
     refused(&evil, fqdn("gw.example.org\0.evil.example"));
@@ -103,6 +107,7 @@ fn x3_serials_that_are_negative_zero_or_long() {
     let mut case = Case::new(&root, &plain);
     case.sent = vec![negative];
     assert_eq!(case.accepted().chain[0].serial, [0x91, 0x22, 0x33, 0x44]);
+    assert_eq!(case.openssl(), []);
     let case = case.denying(key_of(&root), &[0x91, 0x22, 0x33, 0x44]);
     assert_eq!(case.verdict().unwrap_err().kind, RevokedByDenyList);
 }
@@ -129,11 +134,13 @@ fn x4_times_at_the_edges() {
         let mut case = Case::new(&root, &plain);
         case.sent = vec![altered(&plain, &root, text, &to)];
         assert_eq!(case.verdict().err().map(|rejection| rejection.kind), kind, "notBefore in year {year:?}");
+        assert_eq!(case.openssl().is_empty(), kind.is_none(), "notBefore in year {year:?}");
     }
     for nonsense in [b"381301000000Z", b"380101000099Z", b"3801010000000"] {
         let mut case = Case::new(&root, &plain);
         case.sent = vec![altered(&plain, &root, text, nonsense)];
         assert!(case.verdict().is_err(), "a time that is none: {nonsense:?}");
+        assert!(!case.openssl().is_empty(), "OpenSSL takes {nonsense:?} for a time");
     }
 }
 
@@ -155,6 +162,7 @@ fn c4_crls_that_are_not_whole() {
         crl.extensions.push(extension);
         let strict = Case::new(&root, &alice).crl(0, &crl).with(|remote| remote.crl = CrlStrictness::Strict);
         assert!(strict.verdict().is_err(), "{name}: taken for the whole list");
+        assert_eq!(strict.openssl().is_empty(), name == "delta", "{name}: what OpenSSL makes of it");
         // Beside a whole one it does no harm.
         let both = Case::new(&root, &alice).crl(0, &Crl::of(&root).revoking(&[7])).crl(1, &crl);
         assert_eq!(both.verdict().unwrap_err().kind, RevokedByCrl, "{name}");
@@ -197,10 +205,49 @@ fn c10_a_crl_that_disappears() {
     judge.judge(&request).unwrap();
     let verdict = case.judge().judge(&request).unwrap_err();
     assert!(verdict.reason.starts_with("unable to get certificate CRL(3)"), "{verdict:?}");
+    assert_eq!(case.openssl().iter().map(|fault| fault.code).collect::<Vec<_>>(), [3]);
     // Whoever it listed stays out, strict or not.
     let case = Case::new(&root, &alice).crl(0, &Crl::of(&root).revoking(&[7]));
     let (judge, request) = (case.judge(), case.request());
     assert_eq!(judge.judge(&request).unwrap_err().kind, RevokedByCrl);
     fs::remove_file(case.folder.path().join(format!("{hash:08x}.r0"))).unwrap();
     assert_eq!(judge.judge(&request).unwrap_err().kind, RevokedByCrl);
+}
+
+/// The list of a million: whoever it names is refused, whoever stands between two of its entries is not.
+#[test]
+fn c5_a_million_entries() {
+    const MANY: u32 = 1_000_000;
+    let root = ca("Root").sign_self();
+    let (inside, beside) = (leaf("alice").serial(0x0100_0002 + 500_000), leaf("alice").serial(0x0100_0003));
+    let mut crl = Crl::of(&root);
+    crl.revoked = (0..MANY).map(|number| (0x0100_0002 + 2 * number).to_be_bytes().to_vec()).collect();
+    let der = crl.der();
+    assert!(der.len() > 20_000_000, "{}", der.len());
+    let hash = root.certificate.subject_name_hash();
+    let with = |leaf: &Made| {
+        let case = Case::new(&root, leaf);
+        fs::write(case.folder.path().join(format!("{hash:08x}.r0")), &der).unwrap();
+        case
+    };
+    let revoked = "certificate revoked(23) at depth:0 SubjectName:/CN=alice";
+    with(&inside.signed_by(&root)).refused(RevokedByCrl, revoked);
+    with(&beside.signed_by(&root)).accepted();
+}
+
+/// A connected peer's serial: OpenSSL would let it in, and keeps no connections. Here the next verdict refuses.
+#[test]
+fn c8_a_peer_that_was_let_in_before() {
+    let root = ca("Root").sign_self();
+    let alice = leaf("alice").serial(7).signed_by(&root);
+    let case = Case::new(&root, &alice);
+    let (judge, request) = (case.judge(), case.request());
+    let before = judge.judge(&request).unwrap();
+    assert_eq!(case.openssl(), []);
+    let mut by_operator = DenyList::open(case.folder.path().join("revoked")).unwrap();
+    let (issuer, serial) = (key_of(&root), before.chain[0].serial.clone());
+    let entry = DenyEntry { issuer, serial, time: 0, source: "t".to_owned(), issuer_name: String::new() };
+    by_operator.add(entry).unwrap();
+    assert_eq!(judge.judge(&request).unwrap_err().kind, RevokedByDenyList);
+    assert_eq!(case.openssl(), [], "OpenSSL knows no deny list");
 }

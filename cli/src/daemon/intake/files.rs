@@ -13,8 +13,8 @@ use std::time::Duration;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
+use super::Common;
 use super::lists::{self, KIND, Taken};
-use super::{Common, health::Health};
 use crate::daemon::files::Loaded;
 use crate::logging;
 use crate::os::Readiness;
@@ -52,7 +52,7 @@ impl Scanner {
         let mut accepted = Vec::new();
         let configured = self.files.iter().map(|path| (path.clone(), true));
         let all: Vec<(PathBuf, bool)> = configured.chain(self.hashed().into_iter().map(|path| (path, false))).collect();
-        self.forget_missing(&all, &common.health);
+        self.forget_missing(&all, common);
         for (path, is_configured) in all {
             let stamp = Stamp::of(&path).unwrap_or(None);
             if self.seen.get(&path) == Some(&stamp) {
@@ -60,17 +60,22 @@ impl Scanner {
             }
             let name = path.display().to_string();
             let origin = if is_configured { Origin::Configured(name) } else { Origin::Directory(name) };
-            accepted.extend(read(&path, &origin, common).accepted);
+            let taken = read(&path, &origin, common);
+            accepted.extend(taken.accepted);
+            if let (false, Some(stamp), false) = (is_configured, stamp, taken.read.0.is_empty()) {
+                common.crls.remember_file(path.clone(), stamp, taken.read);
+            }
             self.seen.insert(path, stamp);
         }
         accepted
     }
 
-    fn forget_missing(&mut self, all: &[(PathBuf, bool)], health: &Health) {
+    fn forget_missing(&mut self, all: &[(PathBuf, bool)], common: &Common) {
         let gone: Vec<PathBuf> =
             self.seen.keys().filter(|path| !all.iter().any(|(one, _)| one == *path)).cloned().collect();
         for path in gone {
-            health.forget(&path.display().to_string());
+            common.health.forget(&path.display().to_string());
+            common.crls.forget_file(&path);
             self.seen.remove(&path);
         }
     }
@@ -121,7 +126,7 @@ pub async fn watch(mut scanner: Scanner, common: Common) {
         });
         let Ok((back, accepted)) = scanned.await else { return };
         scanner = back;
-        lists::tell(Taken { is_new: !accepted.is_empty(), accepted }, &common).await;
+        lists::tell(Taken { is_new: !accepted.is_empty(), accepted, ..Taken::default() }, &common).await;
         match &notices {
             Some(notices) => {
                 // What changed between the scan and the first watch of a new directory is seen by the next look.

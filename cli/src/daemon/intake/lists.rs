@@ -8,7 +8,7 @@ use super::Common;
 use crate::daemon::clock;
 use crate::logging;
 use crate::revocation::crl::store::{InUse, Offered, Origin};
-use crate::revocation::crl::{self, CrlError};
+use crate::revocation::crl::{self, CrlError, Parsed};
 
 /// What a source is called in messages.
 pub const KIND: &str = "CRL";
@@ -20,6 +20,15 @@ pub struct Taken {
     pub accepted: Vec<Arc<InUse>>,
     /// Is there anything that was not there before?
     pub is_new: bool,
+    /// All that was read, whether it is used or not.
+    pub read: Parsed,
+}
+
+impl Taken {
+    /// One that had waited.
+    pub fn of(entry: Arc<InUse>) -> Self {
+        Self { accepted: vec![entry], is_new: true, read: Parsed::default() }
+    }
 }
 
 /// Takes in the CRLs of a file or an answer. Blocks: not on the loop.
@@ -40,6 +49,7 @@ pub fn take(octets: &[u8], origin: &Origin, common: &Common) -> Taken {
     };
     let mut problem = None;
     for crl in crls {
+        taken.read.0.push(crl.openssl());
         let (issuer, entries) = (crl.issuer_name.clone(), crl.entries);
         match common.crls.offer(crl, origin.clone(), clock::now().wall) {
             Offered::Accepted(entry) => {

@@ -17,6 +17,8 @@ pub mod zmtp;
 use std::sync::Arc;
 
 use ike::event::question::CertificateId;
+use openssl::x509::X509;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -81,18 +83,23 @@ impl Common {
     }
 }
 
-/// Gives a configuration's judge the CRLs in use, and the CRLs its trust anchors.
+/// Gives the CRLs the trust anchors of a configuration. A CRL that waited for one has its signature checked: not on the loop.
+pub fn trust_anchors(anchors: &[X509], common: &Common, reactor: &Handle) {
+    for entry in common.crls.trust(anchors, clock::now().wall) {
+        let common = common.clone();
+        reactor.spawn(async move { lists::tell(Taken::of(entry), &common).await });
+    }
+}
+
+/// Gives a configuration's judge the CRLs in use.
 pub fn use_crls(loaded: &Loaded, common: &Common) {
-    let anchors = loaded.issuers.iter().filter_map(|known| known.certificate.as_ref());
-    let accepted = common.crls.trust(anchors, clock::now().wall);
     let tell = {
-        let (common, reactor) = (common.clone(), tokio::runtime::Handle::current());
+        let (common, reactor) = (common.clone(), Handle::current());
         move |entry: Arc<InUse>| {
             let common = common.clone();
-            reactor.spawn(async move { lists::tell(Taken { is_new: true, accepted: vec![entry] }, &common).await });
+            reactor.spawn(async move { lists::tell(Taken::of(entry), &common).await });
         }
     };
-    accepted.into_iter().for_each(&tell);
     loaded.files.judge.use_crls(Crls { store: Arc::clone(&common.crls), accepted: Arc::new(tell) });
 }
 

@@ -7,14 +7,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ike::event::question::CertificateId;
 use openssl::x509::{X509, X509Crl};
 
 use super::shelf::Shelf;
-use super::{Crl, CrlError, Listed};
+use super::{Crl, CrlError, Listed, Parsed};
 use crate::revocation::issuer;
+use crate::revocation::stamp::Stamp;
 
 /// CRLs of unknown issuers that wait at most, and certificates of issuers that are kept.
 const MAX_WAITING: usize = 64;
@@ -70,6 +72,7 @@ pub struct InUse {
 #[derive(Debug)]
 pub struct CrlStore {
     inner: Mutex<Inner>,
+    files: Mutex<HashMap<PathBuf, (Stamp, Parsed)>>,
     shelf: Option<Shelf>,
 }
 
@@ -95,7 +98,7 @@ impl CrlStore {
                 inner.in_use.insert(issuer_key, Arc::new(entry));
             }
         }
-        Self { inner: Mutex::new(inner), shelf }
+        Self { inner: Mutex::new(inner), files: Mutex::default(), shelf }
     }
 
     /// Files of an earlier life that cannot be read, a line each.
@@ -115,12 +118,14 @@ impl CrlStore {
                 return Offered::Known;
             }
             let named = inner.issuers.iter().filter(|(_, ca)| crl.is_named_for(ca));
-            named.map(|(key, ca)| (*key, ca.clone())).collect()
+            let candidates: Vec<_> = named.map(|(key, ca)| (*key, ca.clone())).collect();
+            // Under the same lock: an issuer that is met from here on finds it waiting.
+            if candidates.is_empty() {
+                inner.wait(crl, origin);
+                return Offered::Waiting;
+            }
+            candidates
         };
-        if candidates.is_empty() {
-            self.lock().wait(crl, origin);
-            return Offered::Waiting;
-        }
         // Several CAs may have one name (every keylime CA of a version has): the signature says whose list it is.
         let mut refusal = CrlError::Signature(crl.issuer_name.clone());
         for (key, ca) in candidates {
@@ -135,7 +140,8 @@ impl CrlStore {
 
     fn accept(&self, issuer_key: [u8; 32], crl: Arc<Crl>, origin: Origin, wall: u64) -> Offered {
         let entry = Arc::new(InUse { issuer_key, crl, origin, since: wall });
-        {
+        // Freeing a million entries takes a while: not while everybody waits for the lock.
+        let _before = {
             let mut inner = self.lock();
             if let Some(known) = inner.in_use.get(&issuer_key)
                 && entry.crl.is_older_than(&known.crl)
@@ -143,10 +149,30 @@ impl CrlStore {
                 let (found, known) = (entry.crl.version(), known.crl.version());
                 return Offered::Refused(CrlError::Rollback { found, known });
             }
-            inner.in_use.insert(issuer_key, Arc::clone(&entry));
             inner.generation += 1;
-        }
+            inner.in_use.insert(issuer_key, Arc::clone(&entry))
+        };
         Offered::Accepted(entry)
+    }
+
+    /// What a file of the hashed directory held when it had this stamp: whoever verifies need not read it once more.
+    pub fn remember_file(&self, path: PathBuf, stamp: Stamp, crls: Parsed) {
+        let _before = self.files().insert(path, (stamp, crls));
+    }
+
+    /// A file that is gone.
+    pub fn forget_file(&self, path: &Path) {
+        let _before = self.files().remove(path);
+    }
+
+    /// See [`Self::remember_file`].
+    pub fn of_file(&self, path: &Path, stamp: Stamp) -> Option<Vec<Arc<X509Crl>>> {
+        let files = self.files();
+        files.get(path).filter(|(known, _)| *known == stamp).map(|(_, crls)| crls.0.clone())
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<PathBuf, (Stamp, Parsed)>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts an accepted CRL on the disk, behind the cut it caused.

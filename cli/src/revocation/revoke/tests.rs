@@ -110,3 +110,78 @@ fn unrevoke_takes_what_is_named_or_every_entry_of_the_serial() {
     assert_eq!(unrevoke(&[3], None, &mut deny_list, "xfrmctl", 9).unwrap(), 1);
     assert!(deny_list.is_empty());
 }
+
+/// A kernel that keeps one of two SAs.
+struct Stubborn(Vec<CutSa>);
+
+impl Cutter for Stubborn {
+    fn live_issuers(&mut self, _serial: &[u8]) -> Result<Vec<Issuer>, CutError> {
+        Ok(Vec::new())
+    }
+
+    fn cut(&mut self, _certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError> {
+        Err(CutError { text: "DELSA: no buffer space".to_owned(), denied: false, done: self.0.clone() })
+    }
+}
+
+fn one_cut() -> Vec<CutSa> {
+    let (src, dst) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+    let name = SaName { protocol: Protocol::Esp, spi: Spi(7), src, dst };
+    vec![CutSa { name, direction: SaDirection::Inbound, peer: "carol".to_owned() }]
+}
+
+fn order_for(number: u8) -> Order {
+    let source = "xfrmctl".to_owned();
+    Order { serial: vec![3], issuer: Some(issuer(number)), certificate: None, source, by: By::Word }
+}
+
+/// Counts, and has an SA for everybody.
+struct Willing(usize);
+
+impl Cutter for Willing {
+    fn live_issuers(&mut self, _serial: &[u8]) -> Result<Vec<Issuer>, CutError> {
+        Ok(Vec::new())
+    }
+
+    fn cut(&mut self, _certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError> {
+        self.0 += 1;
+        Ok(one_cut())
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_written_keeps_no_sa_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    // A file where the list's directory should be: nobody can write there, root included.
+    let mut deny_list = DenyList::open(directory.path().join("none/revoked")).unwrap();
+    std::fs::write(directory.path().join("none"), "").unwrap();
+    let mut cutter = Willing(0);
+    let error = revoke(&order_for(1), &[], &mut deny_list, &mut cutter, 77).unwrap_err();
+    assert_eq!(cutter.0, 1, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("1 SAs deleted") && text.contains("revoke it again") && text.contains("none"), "{text}");
+    let RevokeError::InPart { done, shortfalls } = error else { panic!("{text}") };
+    assert_eq!((done.report.sas_deleted, done.certificates.len(), shortfalls.len()), (1, 1, 1));
+    // As long as this process lives it is refused.
+    let id = CertificateId { issuer_key: [1; 32], serial: vec![3] };
+    assert!(deny_list.contains(&id));
+    // There is room again: the next entry brings it along.
+    std::fs::remove_file(directory.path().join("none")).unwrap();
+    revoke(&order_for(2), &[], &mut deny_list, &mut cutter, 78).unwrap();
+    let durable = DenyList::open(directory.path().join("none/revoked")).unwrap();
+    assert!(durable.contains(&id) && durable.len() == 2 && durable.problems().is_empty());
+    let again = revoke(&order_for(1), &[], &mut deny_list, &mut cutter, 79).unwrap();
+    assert!(again.report.already_revoked);
+}
+
+#[test]
+fn an_sa_that_stays_is_an_error_that_tells_what_went() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut deny_list = DenyList::open(directory.path().join("revoked")).unwrap();
+    let error = revoke(&order_for(1), &[], &mut deny_list, &mut Stubborn(one_cut()), 77).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("1 SAs deleted") && text.contains("DELSA: no buffer space"), "{text}");
+    assert_eq!(deny_list.len(), 1, "denied all the same");
+    let audit = AuditLog::beside(deny_list.path()).entries();
+    assert_eq!((audit.len(), audit[0].sas_deleted), (1, 1));
+}

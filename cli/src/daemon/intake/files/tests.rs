@@ -116,3 +116,46 @@ async fn hashed_links_and_folders_that_come_and_go_are_followed() {
     fs::rename(bench.path("certs/new"), bench.path("certs/cacrl.der")).unwrap();
     assert_eq!(bench.accepted().await, 4);
 }
+
+/// In a program built for debugging a CRL that were read or checked on the loop would end it.
+#[tokio::test]
+async fn nothing_of_a_crl_is_read_or_checked_on_the_loop() {
+    let mut bench = Bench::new();
+    crate::off_loop::this_is_the_loop();
+    fs::create_dir(bench.path("certs")).unwrap();
+    bench.start(&["crl.der"]);
+    let (small, hashed) = (bench.crl(100, &[1]), bench.crl(90, &[1, 2]));
+    fs::write(bench.path("crl.der"), small).unwrap();
+    assert_eq!(bench.accepted().await, 1);
+    fs::write(bench.path("certs/0123abcd.r0"), hashed).unwrap();
+    assert_eq!(bench.accepted().await, 2);
+    // An issuer that a new configuration brings: the list that waited for it is checked elsewhere, too.
+    let other = Ca::new("other");
+    let waiting = of(NOW, &[revoked(&[1]), revoked(&[2]), revoked(&[3])], &other);
+    fs::write(bench.path("crl.der"), waiting).unwrap();
+    bench.until(|bench| bench.intake.common.crls.waiting() == 1).await;
+    let (common, reactor) = (bench.intake.common.clone(), tokio::runtime::Handle::current());
+    tokio::task::spawn_blocking(move || crate::daemon::intake::trust_anchors(&[other.certificate], &common, &reactor));
+    assert_eq!(bench.accepted().await, 3);
+    crate::off_loop::the_loop_is_over();
+}
+
+/// Whoever verifies a chain finds what was read, and need not read a million entries once more.
+#[tokio::test]
+async fn a_hashed_file_is_read_once_for_everybody() {
+    let mut bench = Bench::new();
+    fs::create_dir(bench.path("certs")).unwrap();
+    bench.start(&[]);
+    let path = bench.path("certs/0123abcd.r0");
+    fs::write(&path, bench.crl(90, &[1, 2])).unwrap();
+    assert_eq!(bench.accepted().await, 2);
+    let stamp = Stamp::of(&path).unwrap().unwrap();
+    bench.until(|bench| bench.intake.common.crls.of_file(&path, stamp).is_some_and(|crls| crls.len() == 1)).await;
+    fs::write(&path, bench.crl(80, &[1, 2, 3])).unwrap();
+    let changed = Stamp::of(&path).unwrap().unwrap();
+    assert_eq!(bench.accepted().await, 3);
+    bench.until(|bench| bench.intake.common.crls.of_file(&path, changed).is_some()).await;
+    assert!(bench.intake.common.crls.of_file(&path, stamp).is_none(), "of the file as it was");
+    fs::remove_file(&path).unwrap();
+    bench.until(|bench| bench.intake.common.crls.of_file(&path, changed).is_none()).await;
+}
