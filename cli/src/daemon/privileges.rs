@@ -45,6 +45,11 @@ impl Identity {
         Ok((user != 0).then_some(Self { user, group }))
     }
 
+    /// Its group.
+    pub fn group(self) -> u32 {
+        self.group
+    }
+
     /// Becomes it. To be called while the process has one thread: those made later are the same, those that are there
     /// already would not be. `own` are the directories that the daemon goes on writing to.
     ///

@@ -25,6 +25,11 @@ impl Revokers {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = found;
     }
 
+    /// All of them.
+    pub fn numbers(&self) -> BTreeSet<u32> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Is this user on the list?
     pub fn contains(&self, uid: u32) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&uid)

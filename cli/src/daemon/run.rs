@@ -28,7 +28,7 @@ use super::files::Loaded;
 use super::held::{HeldPackets, LARVAL_DROP};
 use super::intake::expiry::Expiries;
 use super::intake::files::Scanner;
-use super::intake::{self, Arrival, Intake, lists};
+use super::intake::{self, Arrival, Intake, lists, spooled};
 use super::kernel::{Kernel, KernelError};
 use super::listen::{Family, ListenPlan, Listener};
 use super::pidfile::PidFile;
@@ -158,7 +158,9 @@ impl Daemon {
 
         let held = HeldPackets::hold(LARVAL_DROP);
         // Everything is open, and no thread has been started yet.
-        if let Some(identity) = Identity::of(&loaded.daemon.privsep).map_err(system("starting"))? {
+        let identity = Identity::of(&loaded.daemon.privsep).map_err(system("starting"))?;
+        spooled::make_room(&args.places.state_dir(), &revokers, identity);
+        if let Some(identity) = identity {
             let own = [args.places.run_dir(), args.places.state_dir()];
             identity.assume(&own.each_ref().map(|path| path.as_path())).map_err(system("privsep"))?;
         }
@@ -169,6 +171,8 @@ impl Daemon {
         let mut driver = Driver::new(endpoint, kernel, sockets, Arc::new(loaded), workers, feed);
         adopted.into_iter().for_each(|input| driver.handle(input));
         intake.follow(&driver.loaded, scanner);
+        // The control socket is open by now: what is not seen here was left by somebody who will find it.
+        tokio::spawn(spooled::carry_out(args.places.state_dir(), revokers.numbers(), intake.common.clone()));
         let expiries = Expiries::open(args.places.run_dir().join("expiries"), clock::now().wall);
         let places = (args.config.clone(), args.ports());
         Ok(Self {
@@ -270,6 +274,8 @@ impl Daemon {
     async fn reconfigured(&mut self) {
         logging::set_level(self.driver.loaded.daemon.log, self.args.debug);
         self.revokers.set(&self.driver.loaded.daemon.revocation.allowed_users, &self.args.places.control_socket());
+        let identity = Identity::of(&self.driver.loaded.daemon.privsep).ok().flatten();
+        spooled::make_room(&self.args.places.state_dir(), &self.revokers, identity);
         self.intake.follow(&self.driver.loaded, Scanner::new(&self.driver.loaded));
         self.follow_addresses().await;
     }

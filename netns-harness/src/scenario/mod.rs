@@ -26,6 +26,7 @@ mod rekey;
 mod revocation;
 mod revocation_mesh;
 mod revocation_two;
+mod revocation_ways;
 mod roadwarrior;
 mod roadwarrior_auth;
 mod seed_ipop;
@@ -101,6 +102,7 @@ pub fn all() -> Vec<Scenario> {
     revocation::add(&mut out);
     revocation_mesh::add(&mut out);
     revocation_two::add(&mut out);
+    revocation_ways::add(&mut out);
     policies::add(&mut out);
     refusals::add(&mut out);
     roadwarrior::add(&mut out);

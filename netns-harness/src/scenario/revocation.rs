@@ -8,7 +8,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::desk::Desk;
 use crate::failure::{Failure, Result};
@@ -83,7 +83,8 @@ impl Way {
 }
 
 const PUBLISHER: &str = "127.0.0.1:8992";
-const CA_SERVER: &str = "127.0.0.1:38080";
+/// Where a CA's list is asked for.
+pub(super) const CA_SERVER: &str = "127.0.0.1:38080";
 const WEBHOOK: &str = "127.0.0.1:6892";
 /// Serial of the one who signs notices.
 const NOTIFIER_SERIAL: u64 = 9;
@@ -189,7 +190,12 @@ fn deliver(way: Way, bob: &Rc<Host>, publisher: &Publisher, message: &str) -> Re
     if way == Way::ZeroMq {
         return publisher.publish(message);
     }
-    let mut stream = bob.netns().tcp_stream(address(WEBHOOK)?)?;
+    post(bob, message)
+}
+
+/// Posts a message to a host's webhook, from that host.
+pub(super) fn post(host: &Rc<Host>, message: &str) -> Result<()> {
+    let mut stream = host.netns().tcp_stream(address(WEBHOOK)?)?;
     let head = format!("POST /notices HTTP/1.1\r\nHost: bob\r\nContent-Length: {}\r\n\r\n", message.len());
     stream.write_all(format!("{head}{message}").as_bytes())?;
     let mut reply = String::new();
@@ -239,36 +245,52 @@ pub(super) fn notice(desk: &Desk, key: &str, kind: &str, serial: u64) -> Result<
 }
 
 /// What keylime's CA answers: HTTP/1.0 without a length.
-fn answer(pem: &str) -> Vec<u8> {
+pub(super) fn answer(pem: &str) -> Vec<u8> {
     format!("HTTP/1.0 200 OK\r\nServer: BaseHTTP/0.6\r\n\r\n{pem}").into_bytes()
 }
 
 /// A server that sends the same octets to everybody, whatever is asked.
-struct Server {
-    octets: Arc<Mutex<Vec<u8>>>,
+pub(super) struct Server {
+    served: Arc<Mutex<Served>>,
+}
+
+/// What is sent, and when it was for the first time, since the epoch.
+struct Served {
+    octets: Vec<u8>,
+    first: Option<Duration>,
 }
 
 impl Server {
-    fn start(host: &Rc<Host>, at: &str, wanted: bool, octets: Vec<u8>) -> Result<Self> {
-        let octets = Arc::new(Mutex::new(octets));
+    pub(super) fn start(host: &Rc<Host>, at: &str, wanted: bool, octets: Vec<u8>) -> Result<Self> {
+        let served = Arc::new(Mutex::new(Served { octets, first: None }));
         if wanted {
-            let (listener, served) = (host.netns().tcp_listener(address(at)?)?, Arc::clone(&octets));
+            let (listener, served) = (host.netns().tcp_listener(address(at)?)?, Arc::clone(&served));
             thread::spawn(move || serve(&listener, &served));
         }
-        Ok(Self { octets })
+        Ok(Self { served })
     }
 
-    fn serve(&self, octets: Vec<u8>) {
-        *self.octets.lock().unwrap_or_else(PoisonError::into_inner) = octets;
+    /// Sends something else from now on.
+    pub(super) fn serve(&self, octets: Vec<u8>) {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = Served { octets, first: None };
+    }
+
+    /// When what is served now was sent for the first time, since the epoch.
+    pub(super) fn first_answer(&self) -> Option<Duration> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).first
     }
 }
 
-fn serve(listener: &TcpListener, octets: &Mutex<Vec<u8>>) {
+fn serve(listener: &TcpListener, served: &Mutex<Served>) {
     for mut stream in listener.incoming().flatten() {
         let mut request = [0; 4096];
         // Whoever leaves early has no answer.
         let _gone = stream.read(&mut request).and_then(|_| {
-            let octets = octets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let octets = {
+                let mut served = served.lock().unwrap_or_else(PoisonError::into_inner);
+                served.first.get_or_insert_with(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+                served.octets.clone()
+            };
             stream.write_all(&octets)
         });
     }

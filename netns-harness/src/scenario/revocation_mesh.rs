@@ -1,146 +1,25 @@
-//! Revocations that reach further than one pair: a host of a mesh of six, an intermediate, a certificate that ends.
+//! Revocations by what is not the certificate itself: an intermediate, its end, a list that nobody was there to read.
 
 use std::fs;
-use std::net::IpAddr;
-use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::desk::Desk;
 use crate::failure::{Failure, Result};
-use crate::host::{Family, Host};
+use crate::host::Family;
 use crate::kernel_state;
 use crate::peer::ours::{self, CERTS, Ours};
 use crate::peer::tunnel::Tunnel;
 use crate::peer::{self, Kind, PATIENCE, Peer};
-use crate::ping::{self, Running};
-use crate::pki::{Authority, Style, Validity};
-use crate::scenario::revocation::{Publisher, notice};
-use crate::scenario::seeds::{KEYLIME, KEYLIME_CONF, keylime_policies, unpack_payload};
+use crate::ping;
 use crate::scenario::stage::{ALICE_SERIAL, Papers, QUIET};
 use crate::scenario::{Scenario, for_pairs};
 use crate::wait;
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
-    out.push(Scenario::new("revocation-mesh", "one of six hosts cut off by ZeroMQ; the others lose no packet", mesh));
     const PAIRS: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Ours), (Kind::Charon, Kind::Ours)];
     for_pairs(out, &PAIRS, "revocation-intermediate", "a CRL with the intermediate's serial", intermediate);
     for_pairs(out, &PAIRS, "revocation-while-down", "a CRL that comes while xfrmd is dead", while_down);
     for_pairs(out, &PAIRS, "revocation-expiry", "the peer's certificate ends while its SAs live", expiry);
-}
-
-const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
-const SUBNET: &str = "10.1.0.0/24";
-/// frank's.
-const OUTCAST: u64 = 7;
-/// For so long frank tries to come back.
-const STUBBORN: Duration = Duration::from_secs(60);
-/// Between pings: the cut's effect on packets is known to so much.
-const OFTEN: Duration = Duration::from_millis(100);
-
-struct Mesh {
-    hosts: Vec<Rc<Host>>,
-    daemons: Vec<Ours>,
-    publishers: Vec<Publisher>,
-}
-
-impl Mesh {
-    fn evidence(&self, failure: Failure) -> Failure {
-        self.daemons.iter().fold(failure, |failure, one| failure.with(one.host().name(), one.log().unwrap_or_default()))
-    }
-
-    /// frank, and the others.
-    fn outcast(&self) -> Result<(&Rc<Host>, &[Rc<Host>])> {
-        self.hosts.split_last().ok_or_else(|| Failure::new("a mesh without hosts"))
-    }
-
-    fn sas_with(&self, outcast: IpAddr) -> Result<usize> {
-        let (_, others) = self.outcast()?;
-        others.iter().try_fold(0, |sum, host| {
-            Ok(sum + kernel_state::sas_between(host, host.address(Family::V4), outcast)?.len())
-        })
-    }
-}
-
-fn mesh(desk: &mut Desk) -> Result<()> {
-    desk.keys.fill()?;
-    let lan = desk.lan(&NAMES)?;
-    let authority = Authority::root(&mut desk.keys, "Keylime Certificate Authority")?;
-    let notifier = authority.leaf(&mut desk.keys, "RevocationNotifier", 99)?;
-    let conf = format!(
-        "{KEYLIME_CONF}\nrevocation {{ subscribe \"tcp://127.0.0.1:8992\"; notifier_certificate \"RevocationNotifier-cert.crt\"; }}\n"
-    );
-    let mut mesh = Mesh { hosts: lan.hosts.clone(), daemons: Vec::new(), publishers: Vec::new() };
-    for (host, serial) in lan.hosts.iter().zip(2..) {
-        let name = format!("{}.desk", host.name());
-        let leaf = authority.leaf_with(&mut desk.keys, &name, serial, Validity::Current, Style::Keylime)?;
-        unpack_payload(desk, host, &authority, &leaf)?;
-        host.write(&format!("{KEYLIME}/RevocationNotifier-cert.crt"), 0o644, &notifier.pem)?;
-        mesh.publishers.push(Publisher::start(host, true)?);
-        mesh.daemons.push(Ours::with_files(desk, host, &conf, &keylime_policies(SUBNET))?);
-    }
-    play_mesh(desk, &mesh, &notifier.key).map_err(|failure| mesh.evidence(failure))
-}
-
-fn play_mesh(desk: &mut Desk, mesh: &Mesh, key: &str) -> Result<()> {
-    let (outcast, others) = mesh.outcast()?;
-    let outcast_at = outcast.address(Family::V4);
-    for (number, host) in mesh.hosts.iter().enumerate() {
-        for other in mesh.hosts.iter().skip(number + 1) {
-            ping::answered(host, other.address(Family::V4), PATIENCE)?;
-        }
-    }
-    let mut pings = Vec::new();
-    for (number, host) in others.iter().enumerate() {
-        for other in others.iter().skip(number + 1) {
-            pings.push(Running::start(host, other.address(Family::V4), OFTEN)?);
-        }
-    }
-    let mut stubborn = Vec::new();
-    for other in others {
-        stubborn.push(Running::start(outcast, other.address(Family::V4), OFTEN)?);
-    }
-    for ping in pings.iter().chain(&stubborn) {
-        ping.wait_for_answers(PATIENCE, 5)?;
-    }
-    desk.proved(format!("fifteen pairs talk; {} SAs with frank on the five others", mesh.sas_with(outcast_at)?));
-
-    let message = notice(desk, key, "revocation", OUTCAST)?;
-    let (begun, wall) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-    for publisher in mesh.publishers.iter().take(others.len()) {
-        publisher.publish(&message)?;
-    }
-    wait::until(PATIENCE, "the SAs with frank to be gone", || Ok(mesh.sas_with(outcast_at)? == 0))?;
-    let gone = begun.elapsed();
-    wait::throughout(STUBBORN, "no SA with frank", || Ok(mesh.sas_with(outcast_at)? == 0))?;
-    let mut last = Duration::ZERO;
-    for ping in &stubborn {
-        last = last.max(ping.last_answer()?.unwrap_or_default().saturating_sub(wall));
-    }
-    if last > gone + OFTEN {
-        return Err(Failure::new(format!("frank had an answer {} ms after the notice", last.as_millis())));
-    }
-    let lines = mesh.daemons.iter().take(others.len()).filter_map(|daemon| daemon.log().ok());
-    let cuts: Vec<String> = lines
-        .flat_map(|log| {
-            log.lines().filter(|line| line.contains("(asked for by zeromq)")).map(str::to_owned).collect::<Vec<_>>()
-        })
-        .collect();
-    if cuts.len() != others.len() {
-        return Err(Failure::new(format!("{} hosts say that they revoked", cuts.len())));
-    }
-    desk.proved(format!(
-        "{} ms after five notices were sent the last SA was seen gone; frank's last packet was answered {} ms after them",
-        gone.as_millis(),
-        last.as_millis()
-    ));
-    for ping in pings {
-        let (gaps, answers) = (ping.gaps()?, ping.answers()?);
-        if gaps > 0 {
-            return Err(Failure::new(format!("a pair without frank lost {gaps} pings beside {answers} answered ones")));
-        }
-    }
-    desk.proved(format!("frank tried for {} s in vain; ten other pairs lost nothing", STUBBORN.as_secs()));
-    Ok(())
 }
 
 /// Serial of the intermediate.

@@ -12,8 +12,8 @@ pub struct RevocationConfig {
     pub allowed_users: Vec<String>,
     /// CRL files to be watched, beside the hashed ones of `path certificate`.
     pub crl_files: Vec<String>,
-    /// Where CRLs are fetched, `http://` or `https://`.
-    pub crl_urls: Vec<String>,
+    /// Where CRLs are fetched.
+    pub crl_urls: Vec<CrlUrl>,
     /// How often.
     pub crl_interval: Duration,
     /// Publishers of keylime's notices, each HOST:PORT.
@@ -39,6 +39,15 @@ impl Default for RevocationConfig {
             expired_certificate: ExpiredCertificate::default(),
         }
     }
+}
+
+/// A place to fetch a CRL from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrlUrl {
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// File with the CAs that its server's certificate may be of, PEM; the system's CAs without it.
+    pub ca: Option<String>,
 }
 
 /// A place to take notices in.

@@ -359,7 +359,7 @@ pub const DIRECTIVES: &[Directive] = &{
         works(ModeCfg, "banner", "\"FILE\""),
         works(Revocation, "allow_user", "\"NAME\"").ours(),
         works(Revocation, "crl_file", "\"PATH\"").ours(),
-        works(Revocation, "crl_url", "\"URL\"").ours(),
+        works(Revocation, "crl_url", "\"URL\" [ca \"PATH\"]").ours(),
         works(Revocation, "crl_interval", "N UNIT").ours(),
         works(Revocation, "subscribe", "\"tcp://HOST:PORT\"").ours(),
         works(Revocation, "notifier_certificate", "\"PATH\"").ours(),

@@ -14,7 +14,7 @@ use crate::model::proposal::{Phase1Proposal, ProposalCheck};
 use crate::model::remote::{
     CrlStrictness, ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
 };
-use crate::model::revocation::{ExpiredCertificate, RevocationConfig, Webhook, WebhookTls};
+use crate::model::revocation::{CrlUrl, ExpiredCertificate, RevocationConfig, Webhook, WebhookTls};
 use crate::model::sainfo::{Esn, Sainfo, SainfoId};
 
 /// Prints a configuration as a racoon.conf.
@@ -80,7 +80,8 @@ fn as_written(config: &DaemonConfig) -> Cow<'_, DaemonConfig> {
     let block = &mut config.revocation;
     let served = block.webhooks.iter_mut().filter_map(|webhook| webhook.tls.as_mut());
     let served = served.flat_map(|tls| [&mut tls.certificate, &mut tls.key, &mut tls.client_ca]);
-    let names = block.crl_files.iter_mut().chain(&mut block.notifier_certificate).chain(served);
+    let fetched = block.crl_urls.iter_mut().filter_map(|from| from.ca.as_mut());
+    let names = block.crl_files.iter_mut().chain(&mut block.notifier_certificate).chain(served).chain(fetched);
     names.for_each(|name| shorten(&certificates, name));
     Cow::Owned(config)
 }
@@ -93,12 +94,17 @@ fn revocation(f: &mut Formatter<'_>, block: &RevocationConfig) -> fmt::Result {
     let lists = [
         ("allow_user", "", &block.allowed_users),
         ("crl_file", "", &block.crl_files),
-        ("crl_url", "", &block.crl_urls),
         ("subscribe", "tcp://", &block.subscriptions),
     ];
     for (name, scheme, values) in lists {
         for value in values {
             writeln!(f, "\t{name} \"{scheme}{value}\";")?;
+        }
+    }
+    for CrlUrl { url, ca } in &block.crl_urls {
+        match ca {
+            None => writeln!(f, "\tcrl_url \"{url}\";")?,
+            Some(ca) => writeln!(f, "\tcrl_url \"{url}\" ca \"{ca}\";")?,
         }
     }
     writeln!(f, "\tcrl_interval {} sec;", block.crl_interval.as_secs())?;

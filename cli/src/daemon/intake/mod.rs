@@ -9,6 +9,7 @@ pub mod health;
 pub mod http;
 pub mod lists;
 pub mod notices;
+pub mod spooled;
 pub mod subscriber;
 pub mod urls;
 pub mod webhook;
@@ -157,6 +158,6 @@ fn names(loaded: &Loaded) -> Vec<String> {
     let config = &loaded.daemon.revocation;
     let subscriptions = config.subscriptions.iter().map(|at| subscriber::name(at));
     let webhooks = config.webhooks.iter().map(webhook::name);
-    let files = config.crl_files.iter().chain(&config.crl_urls).cloned();
+    let files = config.crl_files.iter().chain(config.crl_urls.iter().map(|from| &from.url)).cloned();
     files.chain(subscriptions).chain(webhooks).collect()
 }

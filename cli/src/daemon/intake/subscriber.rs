@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Common;
 use super::notices::{self, Notifier};
@@ -17,6 +17,8 @@ const KIND: &str = "subscription";
 /// Pauses between attempts.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
+/// A connection that held for so long was a good one: the next pause is short again.
+const LASTING: Duration = Duration::from_secs(10);
 /// For the connection and the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Lines in a second about notices that count for nothing.
@@ -35,13 +37,16 @@ pub async fn follow(at: String, notifier: Notifier, common: Common) {
     loop {
         match timeout(PATIENCE, subscribe(&at)).await {
             Ok(Ok(mut subscription)) => {
-                pause = SHORTEST;
+                let begun = Instant::now();
                 match notifier.check() {
                     Ok(()) => common.health.good(KIND, &name),
                     Err(why) => common.health.bad(KIND, &name, &why),
                 }
                 common.fetch_soon();
                 let ended = listen(&mut subscription, &name, &notifier, &common, &mut limit).await;
+                if begun.elapsed() >= LASTING {
+                    pause = SHORTEST;
+                }
                 common.health.bad(KIND, &name, &format!("the connection ended: {ended}"));
             }
             Ok(Err(error)) => common.health.bad(KIND, &name, &error.to_string()),

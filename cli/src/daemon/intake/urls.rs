@@ -1,6 +1,9 @@
 //! CRLs by URL: only the configured ones, never what a certificate names (CVE-2022-40617), and never within an exchange.
 
+use std::path::Path;
 use std::time::Duration;
+
+use policy::model::revocation::CrlUrl;
 
 use super::lists::{self, KIND, Taken};
 use super::{Common, http};
@@ -21,24 +24,24 @@ const AGAIN: [Duration; 7] = [
 ];
 
 /// Fetches at each interval and after each news.
-pub async fn poll(url: String, interval: Duration, common: Common) {
+pub async fn poll(from: CrlUrl, interval: Duration, common: Common) {
     let mut news = common.news.subscribe();
     loop {
-        fetch(&url, &common).await;
+        fetch(&from, &common).await;
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
             changed = news.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                burst(&url, &common, &mut news).await;
+                burst(&from, &common, &mut news).await;
             }
         }
     }
 }
 
 /// Until there is another list. News that comes meanwhile begins it anew.
-async fn burst(url: &str, common: &Common, news: &mut tokio::sync::watch::Receiver<u64>) {
+async fn burst(from: &CrlUrl, common: &Common, news: &mut tokio::sync::watch::Receiver<u64>) {
     let mut pause = AGAIN.into_iter();
     while let Some(next) = pause.next() {
         tokio::select! {
@@ -50,15 +53,16 @@ async fn burst(url: &str, common: &Common, news: &mut tokio::sync::watch::Receiv
                 pause = AGAIN.into_iter();
             }
         }
-        if fetch(url, common).await {
+        if fetch(from, common).await {
             return;
         }
     }
 }
 
 /// Gives whether there was another list.
-async fn fetch(url: &str, common: &Common) -> bool {
-    let answer = tokio::time::timeout(PATIENCE, http::get(url, MAX_CRL)).await;
+async fn fetch(from: &CrlUrl, common: &Common) -> bool {
+    let (url, ca) = (from.url.as_str(), from.ca.as_deref().map(Path::new));
+    let answer = tokio::time::timeout(PATIENCE, http::get(url, ca, MAX_CRL)).await;
     let octets = match answer {
         Ok(Ok(octets)) => octets,
         Ok(Err(error)) => {

@@ -4,12 +4,16 @@
 //! Written here since the crates for it take whatever length a frame announces, and whoever can speak for the publisher's
 //! address could so have the daemon ask for more memory than there is. Here every length has a bound.
 
+use std::time::Duration;
+
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Longest command: READY with a few properties.
 const MAX_COMMAND: usize = 1024;
 const GREETING: usize = 64;
+/// For a PONG to leave: a publisher that asks and does not read is none.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const MORE: u8 = 1;
 const LONG: u8 = 2;
@@ -88,8 +92,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Subscription<S> {
         let context = context.get(..context.len().min(16)).unwrap_or_default();
         let body = [b"\x04PONG", context].concat();
         let length = u8::try_from(body.len()).unwrap_or(u8::MAX);
-        self.stream.write_all(&[&[COMMAND, length], body.as_slice()].concat()).await?;
-        Ok(())
+        let pong = [&[COMMAND, length], body.as_slice()].concat();
+        let sent = tokio::time::timeout(PATIENCE, self.stream.write_all(&pong)).await;
+        Ok(sent.map_err(|_elapsed| ZmtpError::Foreign("it does not read the answers to its own questions"))??)
     }
 
     async fn frame(&mut self) -> Result<Frame, ZmtpError> {

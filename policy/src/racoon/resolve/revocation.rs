@@ -8,7 +8,7 @@ use super::super::ast::Arg;
 use super::super::directives::Block;
 use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
-use crate::model::revocation::{ExpiredCertificate, Webhook, WebhookTls};
+use crate::model::revocation::{CrlUrl, ExpiredCertificate, Webhook, WebhookTls};
 
 /// Shorter intervals ask a CA more often than it can have something new.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
@@ -16,7 +16,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
 impl Resolver<'_> {
     /// ```text
     /// revocation := `revocation` `{` directive* `}`; several blocks add up
-    /// directive  := `allow_user` STRING | `crl_file` STRING | `crl_url` STRING | `crl_interval` TIME
+    /// directive  := `allow_user` STRING | `crl_file` STRING | `crl_url` STRING [ `ca` STRING ] | `crl_interval` TIME
     ///             | `subscribe` STRING | `notifier_certificate` STRING
     ///             | `webhook` STRING [ `certificate` STRING STRING `client_ca` STRING ]
     ///             | `expired_certificate` ( `keep` | `cut` )
@@ -35,14 +35,7 @@ impl Resolver<'_> {
                 let path = self.certificate_path(file);
                 add(&mut self.config.revocation.crl_files, path);
             }
-            "crl_url" => {
-                const WHAT: &str = "a URL in quotes, \"http://HOST[:PORT]/PATH\"";
-                let Some(url) = args.string(WHAT, self.diagnostics) else { return };
-                match ["http://", "https://"].iter().find_map(|scheme| url.text.strip_prefix(scheme)) {
-                    Some(rest) if has_host(rest) => add(&mut self.config.revocation.crl_urls, url.text.clone()),
-                    _ => self.unusable(args, url, WHAT),
-                }
-            }
+            "crl_url" => self.crl_url(args),
             "crl_interval" => self.crl_interval(args),
             "subscribe" => {
                 const WHAT: &str = "where keylime's verifier publishes, \"tcp://HOST:PORT\"";
@@ -68,6 +61,27 @@ impl Resolver<'_> {
             }
             _ => {}
         }
+    }
+
+    fn crl_url(&mut self, args: &mut Args<'_>) {
+        const WHAT: &str = "a URL in quotes, \"http://HOST[:PORT]/PATH\"";
+        let Some(url) = args.string(WHAT, self.diagnostics) else { return };
+        if !["http://", "https://"].iter().any(|scheme| url.text.strip_prefix(scheme).is_some_and(has_host)) {
+            return self.unusable(args, url, WHAT);
+        }
+        let ca = if args.bump_word("ca") {
+            let Some(file) = args.string("the file of the server's CA in quotes", self.diagnostics) else { return };
+            if url.text.starts_with("http://") {
+                return self.diagnostics.push(
+                    Diagnostic::error(file.span, "a server's CA is for an https URL, this one is http")
+                        .hint("a CRL is signed: over http nobody can change it, only withhold it"),
+                );
+            }
+            Some(self.certificate_path(file))
+        } else {
+            None
+        };
+        add(&mut self.config.revocation.crl_urls, CrlUrl { url: url.text.clone(), ca });
     }
 
     fn crl_interval(&mut self, args: &mut Args<'_>) {
