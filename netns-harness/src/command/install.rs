@@ -26,6 +26,8 @@ const NEEDS: &[Need] = &[
     Need { package: "iptables", file: "sbin/iptables-legacy" },
     Need { package: "conntrack", file: "sbin/conntrack" },
     Need { package: "openssl", file: "bin/openssl" },
+    // keylime's Python agent runs our modules.
+    Need { package: "python3", file: "bin/python3" },
     Need { package: "charon-systemd", file: "sbin/charon-systemd" },
     Need { package: "strongswan-swanctl", file: "sbin/swanctl" },
     Need { package: "libstrongswan-standard-plugins", file: "lib/ipsec/plugins/libstrongswan-openssl.so" },

@@ -12,6 +12,7 @@ mod fragments;
 mod hooks;
 mod identities;
 mod keylime;
+mod keylime_agent;
 mod keys;
 mod life;
 mod liveness;
@@ -116,6 +117,7 @@ pub fn all() -> Vec<Scenario> {
     hooks::add(&mut out);
     drill::add(&mut out);
     keylime::add(&mut out);
+    keylime_agent::add(&mut out);
     life::add(&mut out);
     liveness::add(&mut out);
     fragments::add(&mut out);

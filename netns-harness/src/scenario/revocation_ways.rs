@@ -21,6 +21,7 @@ use crate::scenario::revocation::{self, CA_SERVER, Publisher, Server, answer, no
 use crate::scenario::seeds::{KEYLIME, KEYLIME_CONF, keylime_policies, unpack_payload};
 use crate::scenario::stage::QUIET;
 use crate::scenario::{Scenario, for_pairs};
+use crate::topology::Lan;
 use crate::wait;
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
@@ -134,6 +135,8 @@ struct Cut {
 }
 
 struct Mesh {
+    /// The switch goes when this does.
+    _lan: Lan,
     authority: Authority,
     notifier: Leaf,
     nodes: Vec<Node>,
@@ -161,18 +164,19 @@ impl Mesh {
         let lan = desk.lan(&NAMES)?;
         let authority = Authority::root(&mut desk.keys, "Keylime Certificate Authority")?;
         let notifier = authority.leaf(&mut desk.keys, "RevocationNotifier", 99)?;
-        let mut mesh = Self { authority, notifier, nodes: Vec::new(), end: Duration::ZERO };
-        for (host, serial) in lan.hosts.iter().zip(2..) {
+        let hosts = lan.hosts.clone();
+        let mut mesh = Self { _lan: lan, authority, notifier, nodes: Vec::new(), end: Duration::ZERO };
+        for (host, serial) in hosts.iter().zip(2..) {
             let name = format!("{}.desk", host.name());
-            let is_last = mesh.nodes.len() + 1 == lan.hosts.len();
+            let is_last = mesh.nodes.len() + 1 == hosts.len();
             let leaf = if is_last && ways.contains(&Way::Expiry) {
                 mesh.end = wall() + SHORT;
                 mesh.authority.leaf_until(&mut desk.keys, &name, serial, mesh.end)?
             } else {
                 mesh.authority.leaf_with(&mut desk.keys, &name, serial, Validity::Current, Style::Keylime)?
             };
-            let stays = mesh.nodes.len() < lan.hosts.len() - ways.len();
-            let node = mesh.start(desk, host, &leaf, if stays { Kind::Ours } else { kind }, &lan.hosts)?;
+            let stays = mesh.nodes.len() < hosts.len() - ways.len();
+            let node = mesh.start(desk, host, &leaf, if stays { Kind::Ours } else { kind }, &hosts)?;
             mesh.nodes.push(node);
         }
         Ok(mesh)
