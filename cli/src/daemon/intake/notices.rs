@@ -102,3 +102,6 @@ pub fn complain(limit: &mut logging::limit::RateLimit, source: &str, error: &Not
         logging::warning(format_args!("revocation: a notice by {source} is refused: {error}"));
     }
 }
+
+#[cfg(test)]
+mod tests;
