@@ -382,7 +382,7 @@ impl Mesh {
         self.nothing_lost(pairs, left)?;
         let count = left * (left - 1) / 2;
         desk.proved(format!(
-            "all of them tried for {} s more in vain; {count} pairs are left and lost nothing",
+            "all of them tried for {} s more in vain; the pairs left ({count}) lost nothing",
             STUBBORN.as_secs()
         ));
         Ok(())

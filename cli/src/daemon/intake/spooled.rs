@@ -58,14 +58,11 @@ async fn one(path: &Path, read: Result<Notice, SpoolError>, common: &Common) {
     if common.arrivals.send(Arrival::Notice(Box::new(notified))).await.is_err() {
         return;
     }
-    match answer.await {
-        Ok(Ok(_)) => {
-            logging::info(format_args!("revocation: {name}, left while no daemon ran, is carried out"));
-            done(path);
-            common.fetch_soon();
-        }
-        // Said where it failed.
-        Ok(Err(_)) | Err(_) => {}
+    // What failed was said there.
+    if let Ok(Ok(_)) = answer.await {
+        logging::info(format_args!("revocation: {name}, left while no daemon ran, is carried out"));
+        done(path);
+        common.fetch_soon();
     }
 }
 
