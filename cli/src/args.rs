@@ -220,6 +220,21 @@ pub enum Action {
         #[arg(long)]
         racoon_conf: bool,
     },
+    /// Make an RSA key pair for `certificate_type plain_rsa`, or write an existing one that way
+    PlainrsaGen {
+        /// Bits of the modulus
+        #[arg(short, value_name = "BITS", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1024..=8192))]
+        bits: u32,
+        /// Public exponent
+        #[arg(short, value_name = "EXPONENT", default_value_t = 65_537)]
+        exponent: u32,
+        /// Write this key (PEM) instead of making one; of a public key, the entry that peers need
+        #[arg(short, value_name = "PEM", conflicts_with_all = ["bits", "exponent"])]
+        input: Option<PathBuf>,
+        /// Write to this file, which must not exist yet, mode 0600
+        #[arg(short = 'f', value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Print a completion script
     Completions {
         /// For which shell

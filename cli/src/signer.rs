@@ -3,11 +3,13 @@
 use std::fmt;
 
 use ike::crypto::provider::{EcCurve, PublicKey, RsaPublicKey};
+use openssl::bn::BigNum;
 use openssl::ec::{EcKey, EcKeyRef};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
-use openssl::rsa::{Padding, Rsa};
+use openssl::rsa::{Padding, Rsa, RsaPrivateKeyBuilder};
+use policy::model::rsa_key::{RsaNumbers, RsaSecrets};
 use thiserror::Error;
 
 use crate::pki::leaf::ec_public_key;
@@ -44,6 +46,9 @@ pub enum SignerError {
     /// Its numbers do not fit together.
     #[error("private key is damaged: its numbers do not fit together")]
     Damaged,
+    /// Its numbers cannot be those of a key.
+    #[error("private key is damaged: {0}")]
+    Numbers(ErrorStack),
     /// OpenSSL failed to sign.
     #[error("signing failed: {0}")]
     Sign(ErrorStack),
@@ -71,6 +76,23 @@ impl Signer {
             Id::EC => Self::ec(key.ec_key().map_err(|_| SignerError::Kind)?),
             _ => Err(SignerError::Kind),
         }
+    }
+
+    /// From the numbers of an RSA key.
+    ///
+    /// # Errors
+    /// [`SignerError`] if they do not fit together, or the modulus is too small or too large.
+    pub fn from_numbers(public: &RsaNumbers, secrets: &RsaSecrets) -> Result<Self, SignerError> {
+        let key = build(public, secrets).map_err(SignerError::Numbers)?;
+        if secrets.factors.is_some() {
+            return Self::rsa(key);
+        }
+        // OpenSSL checks keys by their factors; without them a signature tells.
+        let bits = key.n().num_bits();
+        if !BITS.contains(&bits) {
+            return Err(SignerError::Size(bits));
+        }
+        if fits(&key) { Ok(Self { key: Key::Rsa(key) }) } else { Err(SignerError::Damaged) }
     }
 
     fn ec(key: EcKey<Private>) -> Result<Self, SignerError> {
@@ -125,6 +147,29 @@ impl Signer {
             Key::Ec(key, _) => i32::try_from(key.group().degree()).unwrap_or(i32::MAX),
         }
     }
+}
+
+fn build(public: &RsaNumbers, secrets: &RsaSecrets) -> Result<Rsa<Private>, ErrorStack> {
+    let secret = |octets: &[u8]| {
+        let mut number = BigNum::new_secure()?;
+        number.copy_from_slice(octets)?;
+        Ok::<_, ErrorStack>(number)
+    };
+    let (n, e) = (BigNum::from_slice(&public.modulus)?, BigNum::from_slice(&public.exponent)?);
+    let builder = RsaPrivateKeyBuilder::new(n, e, secret(secrets.private_exponent.expose())?)?;
+    let Some([p, q, dp, dq, coefficient]) = &secrets.factors else { return Ok(builder.build()) };
+    let builder = builder.set_factors(secret(p.expose())?, secret(q.expose())?)?;
+    let (dp, dq, coefficient) = (secret(dp.expose())?, secret(dq.expose())?, secret(coefficient.expose())?);
+    Ok(builder.set_crt_params(dp, dq, coefficient)?.build())
+}
+
+/// Does the public half undo what the private one does?
+fn fits(key: &Rsa<Private>) -> bool {
+    const PROBE: [u8; 20] = [0x5a; 20];
+    let Ok(signature) = sign_rsa(key, &PROBE) else { return false };
+    let mut recovered = vec![0; key.size() as usize];
+    let read = key.public_decrypt(&signature, &mut recovered, Padding::PKCS1);
+    read.is_ok_and(|octets| recovered.get(..octets) == Some(PROBE.as_slice()))
 }
 
 fn sign_rsa(key: &Rsa<Private>, octets: &[u8]) -> Result<Vec<u8>, ErrorStack> {
@@ -213,6 +258,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn numbers(key: &Rsa<Private>, factors: bool) -> (RsaNumbers, RsaSecrets) {
+        let part = |number: Option<&openssl::bn::BigNumRef>| number.unwrap().to_vec().into();
+        let public = RsaNumbers { modulus: key.n().to_vec(), exponent: key.e().to_vec() };
+        let all = || [part(key.p()), part(key.q()), part(key.dmp1()), part(key.dmq1()), part(key.iqmp())];
+        (public, RsaSecrets { private_exponent: key.d().to_vec().into(), factors: factors.then(all) })
+    }
+
+    #[test]
+    fn a_key_of_numbers_signs_with_and_without_its_factors() {
+        let (key, other) = (Rsa::generate(2048).unwrap(), Rsa::generate(2048).unwrap());
+        for factors in [true, false] {
+            let (public, mut secrets) = numbers(&key, factors);
+            let signer = Signer::from_numbers(&public, &secrets).unwrap();
+            let signature = signer.sign_unprefixed(&[7; 32]).unwrap();
+            let known = signer.public_key().unwrap();
+            let method = AuthMethod::RsaSignature;
+            assert_eq!(verify_by(&OpensslProvider::new(), method, &known, &signature, &[7; 32]), Ok(()));
+            secrets.private_exponent = other.d().to_vec().into();
+            let refused = Signer::from_numbers(&public, &secrets).map(|_| ());
+            assert!(matches!(refused, Err(SignerError::Damaged)), "{factors}: {refused:?}");
+        }
+        let (public, mut secrets) = numbers(&key, true);
+        if let Some(factors) = &mut secrets.factors {
+            factors.swap(0, 2);
+        }
+        assert!(Signer::from_numbers(&public, &secrets).is_err());
+        let (public, secrets) = numbers(&Rsa::generate(512).unwrap(), false);
+        assert!(matches!(Signer::from_numbers(&public, &secrets), Err(SignerError::Size(512))));
+        let (public, _) = numbers(&key, false);
+        let zero = RsaSecrets { private_exponent: Vec::new().into(), factors: None };
+        assert!(Signer::from_numbers(&public, &zero).is_err());
     }
 
     #[test]

@@ -8,10 +8,12 @@ use policy::model::addr::{ISAKMP_PORT, NATT_PORT};
 use policy::model::identity::Identity;
 use policy::model::mode_config::ModeConfig;
 use policy::model::remote::{Remote, RemoteSelector, Timers};
+use policy::model::rsa_key::KeyScope;
 use policy::model::sainfo::Sainfo;
 use policy::model::selector::Selector;
 use policy::psk::PskTable;
 
+use crate::crypto::provider::PublicKey;
 use crate::phase2::sainfo;
 
 /// Names a private key to whoever holds it.
@@ -35,6 +37,24 @@ pub struct Credential {
     pub issuers: Vec<Vec<u8>>,
 }
 
+/// Keys without certificates for a remote (racoon.conf: `plain_rsa`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawKeys {
+    /// Ours, by the ends of an exchange.
+    pub own: Vec<(KeyScope, KeyHandle)>,
+    /// Those of peers, by the ends of an exchange; `None` where peers show certificates.
+    pub peers: Option<Vec<(KeyScope, RawKey)>>,
+}
+
+/// A peer's key without a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawKey {
+    /// The key.
+    pub key: PublicKey,
+    /// What log lines call it: its place and its fingerprint.
+    pub name: String,
+}
+
 /// One peer's configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteConfig {
@@ -46,8 +66,25 @@ pub struct RemoteConfig {
     pub my_identity: Option<Identity>,
     /// Our certificate.
     pub credential: Option<Credential>,
+    /// Keys without certificates.
+    pub raw_keys: Arc<RawKeys>,
     /// DER subject names of the trust anchors: one certificate request each (RFC 4945 §3.2). Empty: one empty request.
     pub accepted_issuers: Vec<Vec<u8>>,
+}
+
+impl RemoteConfig {
+    /// Is there a private key of ours?
+    pub fn can_sign(&self) -> bool {
+        self.credential.is_some() || !self.raw_keys.own.is_empty()
+    }
+
+    /// The key that we sign with, between these ends.
+    pub fn signing_key(&self, local: IpAddr, peer: IpAddr) -> Option<KeyHandle> {
+        match &self.credential {
+            Some(credential) => Some(credential.key),
+            None => KeyScope::best(&self.raw_keys.own, local, peer).next().copied(),
+        }
+    }
 }
 
 /// A whole configuration; swapped whole.
@@ -147,6 +184,7 @@ mod tests {
             remote: Remote { selector, ..Remote::default() },
             my_identity: None,
             credential: None,
+            raw_keys: Arc::default(),
             accepted_issuers: Vec::new(),
         })
     }

@@ -113,11 +113,17 @@ impl Facts<'_> {
 
     /// Starts a signature with the remote's key.
     pub(crate) fn sign(&mut self, octets: Vec<u8>) -> Result<JobId, ExchangeError> {
-        let credential = self.remote.credential.as_ref().ok_or_else(|| {
-            ExchangeError::Local(format!("remote {}: no certificate_type to sign with", self.remote.remote.name))
+        let (local, peer) = (self.path.local.ip(), self.path.peer.ip());
+        let key = self.remote.signing_key(local, peer).ok_or_else(|| {
+            let name = &self.remote.remote.name;
+            ExchangeError::Local(if self.remote.can_sign() {
+                format!("remote {name}: no private key of certificate_type plain_rsa is for {local} <-> {peer}")
+            } else {
+                format!("remote {name}: no certificate_type to sign with")
+            })
         })?;
         let job = self.cx.job(self.owner);
-        self.cx.emit(Output::Sign { job, key: credential.key, octets });
+        self.cx.emit(Output::Sign { job, key, octets });
         Ok(job)
     }
 

@@ -98,6 +98,8 @@ pub enum Event {
     PreSharedKeyByAddress,
     /// Something was let pass in judging the peer's certificate.
     CertificateWarning(String),
+    /// The peer has signed with a key that needs no certificate: its place in the file, and its fingerprint.
+    RawKeyProved(String),
     /// The peer's identity says which of several `remote` blocks it is meant by.
     RemoteChosen {
         /// The block.
@@ -460,6 +462,7 @@ impl fmt::Display for Event {
                 f.write_str("couldn't find the proper pskey, try to get one by the peer's address.")
             }
             Self::CertificateWarning(words) => f.write_str(words),
+            Self::RawKeyProved(key) => write!(f, "the peer has signed with the RSA key of {key}."),
             Self::RemoteChosen { name, identity } => {
                 write!(f, "remote {name} is the one for this {} identity.", identity.kind())
             }

@@ -3,6 +3,7 @@
 pub mod diagnostic;
 pub mod keylime;
 pub mod model;
+pub mod plain_rsa;
 pub mod psk;
 pub mod racoon;
 pub mod setkey;

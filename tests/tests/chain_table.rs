@@ -99,6 +99,7 @@ impl Case {
                 remote: self.remote.clone(),
                 my_identity: None,
                 credential: None,
+                raw_keys: Arc::default(),
                 accepted_issuers: Vec::new(),
             }),
             certificates: self.sent.clone(),

@@ -1,5 +1,6 @@
 //! Our own certificate, and signing with its key.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ike::config::{Credential, KeyHandle};
@@ -7,6 +8,8 @@ use ike::crypto::provider::{EcCurve, PublicKey};
 use openssl::x509::X509;
 use policy::model::algorithm::AuthMethod;
 use policy::model::remote::CertificateFiles;
+use policy::model::rsa_key::KeyScope;
+use policy::plain_rsa::Purpose;
 
 use super::leaf;
 use super::load::{self, GOOD_RSA_BITS, LoadError};
@@ -16,6 +19,8 @@ use crate::signer::Signer;
 #[derive(Debug, Default)]
 pub struct KeyRing {
     keys: Vec<(PathBuf, Signer)>,
+    /// Files of keys without certificates, and the keys of each.
+    plain: BTreeMap<PathBuf, Vec<(KeyScope, KeyHandle)>>,
 }
 
 impl KeyRing {
@@ -83,9 +88,49 @@ impl KeyRing {
         })
     }
 
+    /// Loads private keys without certificates (`certificate_type plain_rsa`), each for its ends; a file that is used
+    /// twice is loaded once.
+    ///
+    /// # Errors
+    /// [`LoadError`] naming the file, the place in it, and what is wrong there.
+    pub fn load_plain(
+        &mut self,
+        path: &Path,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<(KeyScope, KeyHandle)>, LoadError> {
+        if let Some(known) = self.plain.get(path) {
+            return Ok(known.clone());
+        }
+        let file = load::rsa_keys(path, Purpose::Private, warnings)?;
+        let mut handles = Vec::new();
+        for entry in &file.entries {
+            let Some(secrets) = &entry.secrets else { continue };
+            let signer = Signer::from_numbers(&entry.public, secrets).map_err(|error| {
+                let place = file.sources.locate(entry.span);
+                LoadError::RsaKeys {
+                    findings: format!("{}:{}:{}: error: {error}", place.file, place.line, place.column),
+                }
+            })?;
+            handles.push((entry.scope, self.add(path, signer)));
+        }
+        for (number, (scope, _)) in handles.iter().enumerate() {
+            if handles.iter().take(number).any(|(earlier, _)| earlier == scope) {
+                warnings.push(format!("{}: of several keys for the same two ends the first signs", path.display()));
+                break;
+            }
+        }
+        self.plain.insert(path.to_owned(), handles.clone());
+        Ok(handles)
+    }
+
+    fn add(&mut self, path: &Path, signer: Signer) -> KeyHandle {
+        self.keys.push((path.to_owned(), signer));
+        KeyHandle(u32::try_from(self.keys.len() - 1).unwrap_or(u32::MAX))
+    }
+
     fn key(&mut self, path: &Path, warnings: &mut Vec<String>) -> Result<KeyHandle, LoadError> {
-        let index = match self.keys.iter().position(|(known, _)| known == path) {
-            Some(index) => index,
+        match self.keys.iter().position(|(known, _)| known == path) {
+            Some(index) => Ok(KeyHandle(u32::try_from(index).unwrap_or(u32::MAX))),
             None => {
                 let key = load::private_key(path)?;
                 if let Ok(PublicKey::Rsa(public)) = key.public_key()
@@ -97,11 +142,9 @@ impl KeyRing {
                         public.modulus.len() * 8
                     ));
                 }
-                self.keys.push((path.to_owned(), key));
-                self.keys.len() - 1
+                Ok(self.add(path, key))
             }
-        };
-        Ok(KeyHandle(u32::try_from(index).unwrap_or(u32::MAX)))
+        }
     }
 
     fn check_pair(&self, handle: KeyHandle, leaf: &X509, key: &Path, certificate: &Path) -> Result<(), LoadError> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ike::identity::dn::NameError;
 use openssl::x509::X509;
+use policy::plain_rsa::{self, KeyFile, Purpose};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -96,6 +97,12 @@ pub enum LoadError {
         path: PathBuf,
         /// Why.
         error: SignerError,
+    },
+    /// A file of RSA keys without certificates that cannot be used.
+    #[error("{findings}")]
+    RsaKeys {
+        /// What is wrong with it, each with its place.
+        findings: String,
     },
     /// A certificate for another kind of key.
     #[error("certificate {} cannot be used: {reason}", path.display())]
@@ -220,6 +227,23 @@ pub fn certificates(path: &Path) -> Result<Vec<X509>, LoadError> {
 pub fn private_key(path: &Path) -> Result<Signer, LoadError> {
     let pem = read_private("private key", path)?;
     Signer::from_pem(&pem).map_err(|error| LoadError::Key { path: path.to_owned(), error })
+}
+
+/// The RSA keys without certificates in a file, none of which has an error. Warnings go to `warnings`.
+///
+/// # Errors
+/// [`LoadError`] naming the file, and what is wrong in it with its place.
+pub fn rsa_keys(path: &Path, purpose: Purpose, warnings: &mut Vec<String>) -> Result<KeyFile, LoadError> {
+    let name = path.display().to_string();
+    let file = match purpose {
+        Purpose::Private => plain_rsa::parse(&name, &read_private("private key", path)?, purpose),
+        Purpose::Public => plain_rsa::parse(&name, &read_public("public key", path)?, purpose),
+    };
+    if file.is_refused() {
+        return Err(LoadError::RsaKeys { findings: file.render().trim_end().to_owned() });
+    }
+    warnings.extend(file.diagnostics.iter().map(|finding| finding.render(&file.sources).trim_end().to_owned()));
+    Ok(file)
 }
 
 fn open(what: &'static str, path: &Path) -> Result<(File, fs::Metadata), LoadError> {

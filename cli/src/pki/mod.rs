@@ -7,6 +7,7 @@
 pub mod credential;
 pub mod judge;
 pub mod load;
+pub mod plain;
 pub mod remotes;
 
 pub(crate) mod binding;

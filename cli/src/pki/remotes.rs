@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ike::config::{Config, Credential, RemoteConfig, RemoteId};
+use ike::config::{Config, Credential, RawKeys, RemoteConfig, RemoteId};
+use ike::crypto::provider::EcCurve;
 use ike::identity::{dn, matching};
 use policy::model::algorithm::AuthMethod;
 use policy::model::daemon::DaemonConfig;
@@ -15,6 +16,7 @@ use policy::psk::{self, PskFile};
 use super::credential::KeyRing;
 use super::judge::Judge;
 use super::load::{self, LoadError};
+use super::plain;
 use super::trust::TrustFiles;
 use crate::revocation::deny_list::SharedDenyList;
 
@@ -114,6 +116,7 @@ fn load_remote(
     if let Some(pinned) = &remote.peers_certfile {
         trust.certificates(Path::new(pinned), &mut Vec::new())?;
     }
+    let raw_keys = Arc::new(raw_keys(remote, keys, warnings)?);
     let mut remote = remote.clone();
     if let MyIdentifier::Value(value) = &mut remote.my_identifier {
         read_key_id(value)?;
@@ -131,13 +134,34 @@ fn load_remote(
             })?;
         }
     }
+    let is_curve = |method: AuthMethod| method.we_sign() && EcCurve::of(method).is_some();
+    if let (Some(file), Some(proposal)) =
+        (&remote.rsa_private, remote.proposals.iter().find(|proposal| is_curve(proposal.auth)))
+    {
+        let (remote, method) = (remote.name.clone(), proposal.auth.racoon_name());
+        return Err(LoadError::Method { remote, method, path: PathBuf::from(file) });
+    }
     Ok(RemoteConfig {
         id,
         my_identity: my_identity(&remote, credential.as_ref())?,
         credential,
+        raw_keys,
         accepted_issuers: trust.subjects(remote.ca_file.as_deref().map(Path::new))?,
         remote,
     })
+}
+
+/// Keys without certificates, ours and those of peers.
+fn raw_keys(remote: &Remote, keys: &mut KeyRing, warnings: &mut Vec<String>) -> Result<RawKeys, LoadError> {
+    let own = match &remote.rsa_private {
+        Some(file) => keys.load_plain(Path::new(file), warnings)?,
+        None => Vec::new(),
+    };
+    let peers = match &remote.rsa_public {
+        Some(file) => Some(plain::peers(Path::new(file), warnings)?),
+        None => remote.knows_peers_by_rsa_key().then(Vec::new),
+    };
+    Ok(RawKeys { own, peers })
 }
 
 /// A key ID that stands in a file is the file's content.

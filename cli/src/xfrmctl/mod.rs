@@ -4,5 +4,6 @@ pub mod dead;
 pub mod failure;
 pub mod generate;
 pub mod listing;
+mod plainrsa;
 pub mod run;
 pub mod show;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::dead::JournalCutter;
 use super::failure::Failure;
-use super::{generate, listing, show};
+use super::{generate, listing, plainrsa, show};
 use crate::args::{Action, ControlArgs, Listing, Places, Which};
 use crate::check::directives;
 use crate::check::run::check;
@@ -91,6 +91,16 @@ fn run(args: &ControlArgs) -> Result<(), Failure> {
             }
         }
         Action::Generate { file, racoon_conf } => write(generate::generate(file, *racoon_conf)?.as_bytes()),
+        Action::PlainrsaGen { bits, exponent, input, output } => {
+            let text = match input {
+                Some(file) => plainrsa::convert(file)?,
+                None => plainrsa::generate(*bits, *exponent)?,
+            };
+            match output {
+                Some(file) => plainrsa::save(file, &text),
+                None => write(text.as_bytes()),
+            }
+        }
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut ControlArgs::command(), "xfrmctl", &mut script);

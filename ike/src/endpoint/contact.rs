@@ -24,8 +24,8 @@ pub(super) fn print(identity: &Identity) -> Fingerprint {
 
 /// May the identity be looked for at other addresses too?
 ///
-/// Not one that several peers prove alike: a group's name before XAuth says who it is, or the private address of a
-/// client with a pre-shared key. Two of these are the same peer only at the same place.
+/// Not one that several peers prove alike: a group's name before XAuth says who it is, the private address of a client
+/// with a pre-shared key, or anything said with a key that has no certificate, for that stands for a place. Two of these are the same peer only at the same place.
 enum Place {
     Anywhere,
     Address,
@@ -36,6 +36,7 @@ impl Place {
     fn of(facts: &SaFacts) -> Self {
         match (&facts.owner.identity, facts.owner.certificates.is_empty()) {
             _ if facts.auth.xauth().is_some() => Self::AddressAndPort,
+            (_, true) if facts.auth.peer_signs() => Self::Address,
             (Identity::Address(_), true) => Self::Address,
             _ => Self::Anywhere,
         }

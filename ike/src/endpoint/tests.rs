@@ -87,6 +87,7 @@ impl Bench {
             remote: Remote::default(),
             my_identity: None,
             credential: None,
+            raw_keys: Arc::default(),
             accepted_issuers: Vec::new(),
         };
         let facts = SaFacts {

@@ -70,6 +70,7 @@ mod tests {
             remote: Remote { peers_identifiers, verify_identifier, ..Remote::default() },
             my_identity: None,
             credential: None,
+            raw_keys: Arc::default(),
             accepted_issuers: Vec::new(),
         })
     }

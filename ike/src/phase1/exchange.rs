@@ -244,7 +244,7 @@ const MOST_REQUESTS: usize = 8;
 
 /// Our certificate requests, if the peer is to sign: one for each trust anchor, or one that asks for any (RFC 4945 §3.2).
 pub(crate) fn our_requests(remote: &RemoteConfig, auth: AuthMethod) -> Vec<(PayloadType, Vec<u8>)> {
-    if !remote.remote.send_cr || !auth.peer_signs() {
+    if !remote.remote.send_cr || !auth.peer_signs() || remote.raw_keys.peers.is_some() {
         return Vec::new();
     }
     let request = |authority: &[u8]| {

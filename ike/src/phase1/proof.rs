@@ -4,17 +4,19 @@
 use std::sync::Arc;
 
 use policy::model::identity::Identity;
+use policy::model::rsa_key::KeyScope;
 
 use super::exchange::Keyed;
-use crate::config::RemoteConfig;
+use crate::config::{RawKey, RemoteConfig};
 use crate::crypto::backend::equal;
 use crate::crypto::signature;
 use crate::error::ExchangeError;
-use crate::event::question::{JudgeRequest, PeerCertificate, Rejection};
+use crate::event::question::{JudgeRequest, PeerCertificate, Rejection, RejectionKind};
 use crate::event::{JobId, Output};
 use crate::handshake::Facts;
 use crate::message::Cookies;
 use crate::payloads::{bodies, body};
+use crate::report::{Event, Level};
 use crate::wire::cert::CertPayload;
 use crate::wire::identification::IdPayload;
 use crate::wire::message::RawPayload;
@@ -190,6 +192,12 @@ pub(crate) fn verify(
         let established = Established { keyed, identity, certificate: None, initial_contact };
         return Ok(Verifying::Proved(Box::new(established)));
     }
+    if let Some(keys) = &facts.remote.raw_keys.peers {
+        let known_by = prove_by_key(&keyed, keys, (&proof, &hash), facts)?.name.clone();
+        facts.cx.report(Level::Info, facts.path.peer, Event::RawKeyProved(known_by));
+        let established = Established { keyed, identity, certificate: None, initial_contact };
+        return Ok(Verifying::Proved(Box::new(established)));
+    }
     let request = Box::new(JudgeRequest {
         remote: Arc::clone(facts.remote),
         certificates,
@@ -201,6 +209,32 @@ pub(crate) fn verify(
     let job = facts.cx.job(facts.owner);
     facts.cx.emit(Output::Judge { job, request });
     Ok(Verifying::Judging(Box::new(Claim { keyed, job, hash, signature: proof, identity, initial_contact })))
+}
+
+/// Signatures that one message of a peer without a certificate may make us check.
+const MOST_KEYS: usize = 32;
+
+/// The key without a certificate that made the signature: one of those for these ends. There is nobody to be asked: whom
+/// to trust was said by writing the key down.
+fn prove_by_key<'k>(
+    keyed: &Keyed,
+    keys: &'k [(KeyScope, RawKey)],
+    (signature, hash): (&[u8], &[u8]),
+    facts: &Facts<'_>,
+) -> Result<&'k RawKey, ExchangeError> {
+    let (local, peer) = (facts.path.local.ip(), facts.path.peer.ip());
+    let mut refused = ExchangeError::Certificate(Rejection {
+        kind: RejectionKind::Missing,
+        reason: format!("no public key of peers_certfile plain_rsa is for {local} <-> {peer}."),
+    });
+    for known in KeyScope::best(keys, local, peer).take(MOST_KEYS) {
+        let provider = facts.cx.provider.as_ref();
+        match signature::verify_by(provider, keyed.agreed.auth, &known.key, signature, hash) {
+            Ok(()) => return Ok(known),
+            Err(error) => refused = ExchangeError::Signature(error),
+        }
+    }
+    Err(refused)
 }
 
 /// What a peer that signs claims, while its certificate is before the judge.
@@ -238,7 +272,7 @@ impl Claim {
 pub(crate) struct Established {
     pub(crate) keyed: Keyed,
     pub(crate) identity: Identity,
-    /// With authentication by signature.
+    /// With authentication by signature, unless the peer's key has none.
     pub(crate) certificate: Option<Arc<PeerCertificate>>,
     pub(crate) initial_contact: bool,
 }

@@ -238,7 +238,7 @@ pub(crate) struct Choice {
 /// [`ExchangeError::NoProposalChosen`] with what was offered, what is allowed and the nearest difference.
 pub(crate) fn choose(offered: &SaPayload, remote: &RemoteConfig) -> Result<Choice, ExchangeError> {
     // Whether there is a key must not show here (ATTACKS T-3).
-    let means = Means { signature: remote.credential.is_some(), key: true };
+    let means = Means { signature: remote.can_sign(), key: true };
     let remote = &remote.remote;
     let ours = || remote.proposals.iter().filter(|own| usable(own, means));
     let mut nearest: Option<(usize, String)> = None;
@@ -417,8 +417,8 @@ mod tests {
         };
         let proposals = bits.iter().map(proposal).collect();
         let remote = Remote { proposals, proposal_check: ProposalCheck::Exact, ..Remote::default() };
-        let (my_identity, credential, accepted_issuers) = (None, None, Vec::new());
-        Arc::new(RemoteConfig { id: RemoteId(number), remote, my_identity, credential, accepted_issuers })
+        let (my_identity, credential, raw_keys, accepted_issuers) = (None, None, Arc::default(), Vec::new());
+        Arc::new(RemoteConfig { id: RemoteId(number), remote, my_identity, credential, raw_keys, accepted_issuers })
     }
 
     fn chosen(peer: &[u16], blocks: &[(u32, &[u16])]) -> Option<(Option<u16>, Vec<u32>)> {

@@ -39,7 +39,7 @@ impl Facts<'_> {
             ExchangeMode::Main => self.main_mode_key().is_some(),
             ExchangeMode::Aggressive => !self.cx.config.psks.is_empty(),
         };
-        Means { signature: self.remote.credential.is_some(), key }
+        Means { signature: self.remote.can_sign(), key }
     }
 
     /// The key of a main mode; `None` if the method needs none.

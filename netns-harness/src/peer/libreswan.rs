@@ -19,7 +19,7 @@ use crate::process::{self, Finished, Process};
 use crate::wait;
 
 /// Where pluto looks for its helpers, compiled in.
-const LIBEXEC: &str = "/usr/libexec/ipsec";
+pub const LIBEXEC: &str = "/usr/libexec/ipsec";
 /// Everything of a host's pluto, on the host's own /run.
 const FOLDER: &str = "/run/pluto";
 const CONTROL: &str = "/run/pluto/pluto.ctl";
@@ -65,15 +65,7 @@ impl Libreswan {
         secrets: &str,
         begin: Begin,
     ) -> Result<Self> {
-        // An ordinary user's guest has no right to make folders in /usr, but may mount over one.
-        let helpers = unpacked(desk.keys.folder()).join("usr/libexec/ipsec");
-        let mounts = format!(
-            "mount -t tmpfs tmpfs /usr/libexec && mkdir {LIBEXEC} && mount --bind '{}' {LIBEXEC}",
-            helpers.display()
-        );
-        if !host.exists(&format!("{LIBEXEC}/pluto")) {
-            host.check("sh", &["-c", &mounts])?;
-        }
+        bind_helpers(desk, host)?;
         host.write(CONF, 0o644, conf)?;
         host.write(&format!("{FOLDER}/ipsec.secrets"), 0o600, secrets)?;
         std::fs::write(host.folder().join("ipsec.conf"), conf)?;
@@ -201,8 +193,28 @@ fn launch(host: &Rc<Host>) -> Result<Process> {
     host.spawn("pluto", command)
 }
 
+/// Puts pluto's helpers where it looks for them, and where scenarios run them.
+///
+/// # Errors
+/// When they cannot be mounted.
+pub fn bind_helpers(desk: &Desk, host: &Host) -> Result<()> {
+    // An ordinary user's guest has no right to make folders in /usr, but may mount over one.
+    let helpers = unpacked(desk.keys.folder()).join("usr/libexec/ipsec");
+    let mounts = format!(
+        "mount -t tmpfs tmpfs /usr/libexec && mkdir {LIBEXEC} && mount --bind '{}' {LIBEXEC}",
+        helpers.display()
+    );
+    if !host.exists(&format!("{LIBEXEC}/pluto")) {
+        host.check("sh", &["-c", &mounts])?;
+    }
+    Ok(())
+}
+
 /// Makes the NSS database, with the host's certificate as `own` and the CA as `ca`.
-fn fill_database(host: &Host, credentials: Option<&Credentials>) -> Result<()> {
+///
+/// # Errors
+/// When a tool of NSS or openssl fails.
+pub fn fill_database(host: &Host, credentials: Option<&Credentials>) -> Result<()> {
     const DATABASE: [&str; 2] = ["-d", "sql:/run/pluto/nss"];
     let file = |name: &str| format!("/run/pluto/nss/{name}");
     if host.exists(&file("cert9.db")) {

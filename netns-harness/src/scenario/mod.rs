@@ -18,6 +18,7 @@ mod life;
 mod liveness;
 mod nat;
 mod partial;
+mod plain_rsa;
 mod policies;
 mod probes;
 mod psk;
@@ -112,6 +113,7 @@ pub fn all() -> Vec<Scenario> {
     partial::add(&mut out);
     certificates::add(&mut out);
     keys::add(&mut out);
+    plain_rsa::add(&mut out);
     aggressive::add(&mut out);
     identities::add(&mut out);
     hooks::add(&mut out);

@@ -13,6 +13,7 @@ pub mod proposal;
 pub mod protocol_name;
 pub mod remote;
 pub mod revocation;
+pub mod rsa_key;
 pub mod sa;
 pub mod sainfo;
 pub mod secret;

@@ -164,10 +164,14 @@ pub struct Remote {
     pub verify_identifier: bool,
     /// Our certificate and key.
     pub certificate: Option<CertificateFiles>,
+    /// `certificate_type plain_rsa`: our private keys without certificates, instead of `certificate`.
+    pub rsa_private: Option<String>,
     /// `ca_type x509`: the trust anchors' file. `None`: only `path certificate`'s hashed files and the system's default.
     pub ca_file: Option<String>,
     /// `peers_certfile`: the peer's certificate itself; CERT payloads are then ignored.
     pub peers_certfile: Option<String>,
+    /// `peers_certfile plain_rsa`: public keys of peers without certificates, instead of `peers_certfile`.
+    pub rsa_public: Option<String>,
     /// Is the peer's certificate judged?
     pub verify_cert: bool,
     /// How much a CRL is insisted on.
@@ -216,6 +220,14 @@ pub struct Remote {
     pub allow_weak: bool,
 }
 
+impl Remote {
+    /// Are peers known by keys without certificates? Then no certificate that they send means anything. With a key of our
+    /// own that has none, peers are known by nothing else either, unless their certificate is named.
+    pub fn knows_peers_by_rsa_key(&self) -> bool {
+        self.rsa_public.is_some() || (self.rsa_private.is_some() && self.peers_certfile.is_none())
+    }
+}
+
 impl Default for Remote {
     /// racoon's defaults, for anyone, with nothing to propose yet.
     fn default() -> Self {
@@ -227,8 +239,10 @@ impl Default for Remote {
             peers_identifiers: Vec::new(),
             verify_identifier: false,
             certificate: None,
+            rsa_private: None,
             ca_file: None,
             peers_certfile: None,
+            rsa_public: None,
             verify_cert: true,
             crl: CrlStrictness::default(),
             send_cert: true,

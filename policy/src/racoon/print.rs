@@ -74,6 +74,7 @@ fn as_written(config: &DaemonConfig) -> Cow<'_, DaemonConfig> {
         files
             .chain(&mut remote.ca_file)
             .chain(&mut remote.peers_certfile)
+            .chain([&mut remote.rsa_private, &mut remote.rsa_public].into_iter().flatten())
             .for_each(|name| shorten(&certificates, name));
         remote.scripts.iter_mut().for_each(|script| shorten(&scripts, &mut script.path));
     }
@@ -262,11 +263,17 @@ fn remote(f: &mut Formatter<'_>, remote: &Remote) -> fmt::Result {
     if let Some(files) = &remote.certificate {
         writeln!(f, "\tcertificate_type x509 \"{}\" \"{}\";", files.certificate, files.key)?;
     }
+    if let Some(file) = &remote.rsa_private {
+        writeln!(f, "\tcertificate_type plain_rsa \"{file}\";")?;
+    }
     if let Some(file) = &remote.ca_file {
         writeln!(f, "\tca_type x509 \"{file}\";")?;
     }
     if let Some(file) = &remote.peers_certfile {
         writeln!(f, "\tpeers_certfile x509 \"{file}\";")?;
+    }
+    if let Some(file) = &remote.rsa_public {
+        writeln!(f, "\tpeers_certfile plain_rsa \"{file}\";")?;
     }
     let switches = [
         ("verify_cert", remote.verify_cert),

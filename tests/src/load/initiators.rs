@@ -75,6 +75,7 @@ fn config(identity: &Identity, plan: &Plan) -> Config {
         remote,
         my_identity: Some(PeerIdentity::Asn1Dn(identity.credential.subject.clone())),
         credential: Some(identity.credential.clone()),
+        raw_keys: Arc::default(),
         accepted_issuers: Vec::new(),
     };
     let sainfo = Sainfo {

@@ -206,6 +206,7 @@ pub fn config(name: u8, settings: &Settings) -> Config {
             remote: remote(name, settings),
             my_identity: Some(identity(name)),
             credential: Some(credential),
+            raw_keys: Arc::default(),
             accepted_issuers: Vec::new(),
         })],
         sainfos: vec![Sainfo {

@@ -226,13 +226,24 @@ impl Resolver<'_> {
         }
         for proposal in &draft.proposals {
             match proposal.auth {
-                method if method.we_sign() && remote.certificate.is_none() => self.diagnostics.push(
-                    Diagnostic::warning(
-                        proposal.span,
-                        format!("`{}` without a certificate of our own cannot succeed", method.racoon_name()),
+                method if method.we_sign() && remote.certificate.is_none() && remote.rsa_private.is_none() => {
+                    self.diagnostics.push(
+                        Diagnostic::warning(
+                            proposal.span,
+                            format!("`{}` without a certificate of our own cannot succeed", method.racoon_name()),
+                        )
+                        .hint("add `certificate_type x509 \"CERT\" \"KEY\";` to the `remote`"),
                     )
-                    .hint("add `certificate_type x509 \"CERT\" \"KEY\";` to the `remote`"),
-                ),
+                }
+                method if method.peer_signs() && remote.knows_peers_by_rsa_key() && remote.rsa_public.is_none() => {
+                    self.diagnostics.push(
+                        Diagnostic::warning(
+                            proposal.span,
+                            "`certificate_type plain_rsa` without public keys of peers: none of them is accepted",
+                        )
+                        .hint("add `peers_certfile plain_rsa \"KEYS\";` to the `remote`"),
+                    );
+                }
                 method if method.is_psk() && self.config.psk_file.is_none() => self.diagnostics.push(
                     Diagnostic::warning(
                         proposal.span,
@@ -247,7 +258,10 @@ impl Resolver<'_> {
             self.diagnostics
                 .warning(span, "`verify_identifier on` without `peers_identifier`: any identity is accepted");
         }
-        if !remote.verify_cert && draft.proposals.iter().any(|proposal| proposal.auth.peer_signs()) {
+        if !remote.verify_cert
+            && !remote.knows_peers_by_rsa_key()
+            && draft.proposals.iter().any(|proposal| proposal.auth.peer_signs())
+        {
             self.diagnostics.warning(span, "`verify_cert off`: anyone with any certificate is accepted as this peer");
         }
     }
@@ -381,17 +395,26 @@ impl Resolver<'_> {
 
     /// certificate_type := `x509` STRING STRING | `plain_rsa` STRING
     fn certificate_type(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
-        if args.choice(&[("x509", ()), ("plain_rsa", ())], self.diagnostics).is_none() {
+        let Some(plain) = args.choice(&[("x509", false), ("plain_rsa", true)], self.diagnostics) else { return };
+        if plain {
+            let Some(file) = args.string("a file of private keys in quotes", self.diagnostics) else { return };
+            (remote.certificate, remote.rsa_private) = (None, Some(self.certificate_path(file)));
             return;
         }
         let Some(certificate) = args.string("a certificate's file name in quotes", self.diagnostics) else { return };
         let Some(key) = args.string("a private key's file name in quotes", self.diagnostics) else { return };
         let certificate = self.certificate_path(certificate);
         remote.certificate = Some(CertificateFiles { certificate, key: self.certificate_path(key) });
+        remote.rsa_private = None;
     }
 
     /// peers_certfile := [ `x509` ] STRING | `plain_rsa` STRING | `dnssec`
     fn peers_certfile(&mut self, remote: &mut Remote, args: &mut Args<'_>) {
+        if args.bump_word("plain_rsa") {
+            let Some(file) = args.string("a file of public keys in quotes", self.diagnostics) else { return };
+            (remote.peers_certfile, remote.rsa_public) = (None, Some(self.certificate_path(file)));
+            return;
+        }
         if !args.bump_word("x509") && args.peek().is_some_and(|arg| arg.kind == TokenKind::Str) {
             self.diagnostics.warning(
                 args.name_span(),
@@ -399,7 +422,7 @@ impl Resolver<'_> {
             );
         }
         let Some(file) = args.string("`x509` and a file name in quotes", self.diagnostics) else { return };
-        remote.peers_certfile = Some(self.certificate_path(file));
+        (remote.peers_certfile, remote.rsa_public) = (Some(self.certificate_path(file)), None);
     }
 
     /// How the exchange runs.

@@ -102,6 +102,7 @@ fn config(session: &Session, ours: Side) -> Config {
             remote,
             my_identity: Some(session.identity(ours)),
             credential,
+            raw_keys: Arc::default(),
             accepted_issuers: Vec::new(),
         })],
         sainfos: vec![Sainfo {
