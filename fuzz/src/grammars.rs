@@ -4,6 +4,7 @@
 //! Used by the fuzz targets beside, and by the property tests of the workspace (`tests/tests/grammars.rs`).
 
 use policy::diagnostic::Diagnostic;
+use policy::plain_rsa::{self, Purpose};
 use policy::racoon::include::Loader;
 use policy::racoon::print::Printed;
 use policy::span::Sources;
@@ -50,6 +51,26 @@ pub fn psk_file(octets: &[u8]) {
         file.table.for_address(address.parse().expect("an address"));
     }
     file.table.for_name("a.example");
+}
+
+/// A file of RSA keys without certificates, read for either purpose: what is read is within the limits, and no number of
+/// it is in what is printed.
+pub fn rsa_keys(octets: &[u8]) {
+    for purpose in [Purpose::Private, Purpose::Public] {
+        let file = plain_rsa::parse("keys", octets, purpose);
+        let rendered = file.render();
+        explained(&file.diagnostics, &file.sources, &rendered);
+        assert!(file.is_refused() || !file.entries.is_empty());
+        for entry in &file.entries {
+            assert!((128..=1024).contains(&entry.public.modulus.len()));
+            assert_eq!(entry.secrets.is_some(), purpose == Purpose::Private);
+        }
+        for run in
+            String::from_utf8_lossy(octets).split(|ch: char| !ch.is_ascii_hexdigit()).filter(|run| run.len() > 24)
+        {
+            assert!(!rendered.contains(run), "{run} is in\n{rendered}");
+        }
+    }
 }
 
 /// Every finding has a place in its text and is part of what is printed.

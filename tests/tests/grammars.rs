@@ -33,6 +33,14 @@ static SCRIPTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| files(".setkey"));
 const KEYS: &[u8] =
     b"# keys\n192.0.2.1 secret\n10.0.0.0/8\t0x00ff00\na.example another secret\r\n*  everybody's\n2001:db8::1 six\n";
 
+/// A private and a public RSA key without a certificate.
+static RSA_KEYS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    let number = format!("c3{}0f", "5a".repeat(126));
+    let private = format!(": RSA {{\n\tModulus: 0x{number}\n\tPublicExponent: 0x03 PrivateExponent: 0x{number}\n }}\n");
+    let public = format!("# peers\n192.0.2.1 : PUB 0x0103{number}\n10.0.0.0/8 any: PUB 0x0103{number} # {number}\n");
+    [private.into_bytes(), public.into_bytes()]
+});
+
 /// Pieces that files are made of.
 static PIECES: [&str; 16] = [
     ";",
@@ -78,10 +86,16 @@ proptest! {
     }
 
     #[test]
+    fn rsa_keys(text in select(RSA_KEYS.as_slice()), changes in changes(&PIECES)) {
+        grammars::rsa_keys(&changed(&text, &changes));
+    }
+
+    #[test]
     fn arbitrary_octets(octets in prop::collection::vec(any::<u8>(), 0..300)) {
         grammars::racoon_conf(&octets);
         grammars::setkey_script(&octets);
         grammars::psk_file(&octets);
+        grammars::rsa_keys(&octets);
     }
 }
 
@@ -90,4 +104,5 @@ fn the_files_themselves() {
     CONFS.iter().for_each(|text| grammars::racoon_conf(text));
     SCRIPTS.iter().for_each(|text| grammars::setkey_script(text));
     grammars::psk_file(KEYS);
+    RSA_KEYS.iter().for_each(|text| grammars::rsa_keys(text));
 }
