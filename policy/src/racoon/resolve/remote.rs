@@ -233,7 +233,7 @@ impl Resolver<'_> {
                             format!("`{}` without a certificate of our own cannot succeed", method.racoon_name()),
                         )
                         .hint("add `certificate_type x509 \"CERT\" \"KEY\";` to the `remote`"),
-                    )
+                    );
                 }
                 method if method.peer_signs() && remote.knows_peers_by_rsa_key() && remote.rsa_public.is_none() => {
                     self.diagnostics.push(
