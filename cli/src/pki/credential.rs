@@ -108,6 +108,7 @@ impl KeyRing {
             let signer = Signer::from_numbers(&entry.public, secrets).map_err(|error| {
                 let place = file.sources.locate(entry.span);
                 LoadError::RsaKeys {
+                    path: path.to_owned(),
                     findings: format!("{}:{}:{}: error: {error}", place.file, place.line, place.column),
                 }
             })?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ike::identity::dn::NameError;
 use openssl::x509::X509;
+use policy::diagnostic::Diagnostic;
 use policy::plain_rsa::{self, KeyFile, Purpose};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -15,6 +16,9 @@ use crate::signer::{Signer, SignerError};
 
 /// Longest file that is read whole, in octets.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// Errors of a key file that are told at once.
+const MOST_TOLD: usize = 3;
 
 /// Smallest RSA key that is used at all, in bits.
 pub const MIN_RSA_BITS: u32 = 1024;
@@ -101,6 +105,8 @@ pub enum LoadError {
     /// A file of RSA keys without certificates that cannot be used.
     #[error("{findings}")]
     RsaKeys {
+        /// Which.
+        path: PathBuf,
         /// What is wrong with it, each with its place.
         findings: String,
     },
@@ -166,6 +172,7 @@ impl LoadError {
             | Self::TooLarge { path, .. }
             | Self::NoCertificate { path }
             | Self::Key { path, .. }
+            | Self::RsaKeys { path, .. }
             | Self::KeyKind { path, .. }
             | Self::Method { path, .. }
             | Self::Library { path, .. }
@@ -239,10 +246,14 @@ pub fn rsa_keys(path: &Path, purpose: Purpose, warnings: &mut Vec<String>) -> Re
         Purpose::Private => plain_rsa::parse(&name, &read_private("private key", path)?, purpose),
         Purpose::Public => plain_rsa::parse(&name, &read_public("public key", path)?, purpose),
     };
+    // Told where the file is named, in one line: its place, and what is wrong there.
+    let line = |finding: &Diagnostic| finding.render(&file.sources).lines().next().unwrap_or_default().to_owned();
     if file.is_refused() {
-        return Err(LoadError::RsaKeys { findings: file.render().trim_end().to_owned() });
+        let errors = file.diagnostics.iter().filter(|finding| finding.is_error());
+        let findings = errors.take(MOST_TOLD).map(line).collect::<Vec<_>>().join("; ");
+        return Err(LoadError::RsaKeys { path: path.to_owned(), findings });
     }
-    warnings.extend(file.diagnostics.iter().map(|finding| finding.render(&file.sources).trim_end().to_owned()));
+    warnings.extend(file.diagnostics.iter().map(line));
     Ok(file)
 }
 

@@ -289,3 +289,54 @@ fn a_keyid_is_the_content_of_its_file() {
     fs::remove_file(path).unwrap();
     assert_eq!(fixture.faults(), ["keyid file keyid does not exist"]);
 }
+
+/// `plain_rsa`: keys of ours and of peers, and each file that cannot be used with the place in it.
+#[test]
+fn keys_without_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, mode: u32, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        Some(path.to_string_lossy().into_owned())
+    };
+    let key = Rsa::generate(2048).unwrap();
+    let private = plain::private_text(&key);
+    let public = plain::public_text(key.n(), key.e());
+    let daemon = |rsa_private, rsa_public| DaemonConfig {
+        remotes: vec![Remote { rsa_private, rsa_public, ..Remote::default() }],
+        ..DaemonConfig::default()
+    };
+    let list = || {
+        let list = DenyList::open(folder.path().join("revoked")).unwrap();
+        Arc::new(Mutex::new(list))
+    };
+    let own = write("own", 0o600, &private);
+    let peers = write("peers", 0o644, &format!("192.0.2.1 {public}\n"));
+    let loaded = load(&daemon(own.clone(), peers.clone()), list()).unwrap();
+    let remote = &loaded.config.remotes[0];
+    let at = |last| std::net::IpAddr::from([192, 0, 2, last]);
+    assert!(remote.can_sign() && remote.signing_key(at(9), at(1)).is_some());
+    let known = remote.raw_keys.peers.as_ref().unwrap();
+    assert!(known[0].1.name.contains("peers:1 (SHA256:"), "{}", known[0].1.name);
+    let alone = load(&daemon(own.clone(), None), list()).unwrap();
+    assert_eq!(alone.config.remotes[0].raw_keys.peers, Some(Vec::new()), "nobody is accepted");
+
+    let other = plain::private_text(&Rsa::generate(2048).unwrap());
+    let pick = |text: &str, name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    let mixed = private.replace(&pick(&private, "PrivateExponent"), &pick(&other, "PrivateExponent"));
+    for (rsa_private, rsa_public, words) in [
+        (write("open", 0o640, &private), peers.clone(), "weak file permission 0640"),
+        (write("mixed", 0o600, &mixed), peers.clone(), "mixed:2:1: error: private key is damaged"),
+        (
+            peers.clone().and(write("public", 0o600, &public)),
+            peers,
+            "public:1:3: error: a public key in a file of private",
+        ),
+        (own, write("broken", 0o644, &format!("{public}!")), "broken:1:7: error: this is no number"),
+    ] {
+        let errors = load(&daemon(rsa_private, rsa_public), list()).unwrap_err();
+        let text = errors[0].to_string();
+        assert!(text.contains(words) && errors[0].path().is_some() && !text.contains('\n'), "{text}");
+    }
+}
