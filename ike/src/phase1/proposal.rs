@@ -429,6 +429,49 @@ mod tests {
         Some((choice.agreed.cipher.key_bits, candidates.iter().map(|candidate| candidate.id.0).collect()))
     }
 
+    /// What becomes of a peer's one transform with this key length and life, where ours has 192 bits and an hour: the key
+    /// length and life agreed on, or the nearest difference.
+    fn held_against_ours(check: ProposalCheck, bits: u16, seconds: u64) -> Result<(Option<u16>, u64), String> {
+        let with = |bits: u16, seconds: u64| {
+            let mut block = RemoteConfig::clone(&block(1, &[bits]));
+            block.remote.proposal_check = check;
+            block.remote.proposals[0].lifetime.time = Duration::from_secs(seconds);
+            block
+        };
+        let offered = offer(&with(bits, seconds).remote, Means { signature: false, key: true }, ExchangeMode::Main)
+            .expect("something to offer");
+        match choose(&offered, &with(192, 3600)) {
+            Ok(choice) => Ok((choice.agreed.cipher.key_bits, choice.agreed.lifetime.time.as_secs())),
+            Err(error) => {
+                let text = error.to_string();
+                let (_, difference) = text.split_once("but for ").expect("a difference is named");
+                Err(difference.trim_end_matches(';').to_owned())
+            }
+        }
+    }
+
+    /// RACOON 5.5: obey takes the peer's life and key length; strict and claim a life up to ours and a key not shorter
+    /// than ours; exact takes nothing but ours.
+    #[test]
+    fn proposal_check_of_a_responder() {
+        let long = || Err("long lifetime proposed: my:3600 peer:7200".to_owned());
+        let other = |peer: u64| Err(format!("lifetime mismatched: my:3600 peer:{peer}"));
+        let key = || Err("encryption".to_owned());
+        let offers = [(192, 3600), (192, 1800), (192, 7200), (128, 3600), (256, 3600)];
+        let strict = [Ok((Some(192), 3600)), Ok((Some(192), 1800)), long(), key(), Ok((Some(256), 3600))];
+        let table = [
+            (ProposalCheck::Obey, offers.map(|(bits, life)| Ok((Some(bits), life)))),
+            (ProposalCheck::Strict, strict.clone()),
+            (ProposalCheck::Claim, strict),
+            (ProposalCheck::Exact, [Ok((Some(192), 3600)), other(1800), other(7200), key(), key()]),
+        ];
+        for (check, expected) in table {
+            let found = offers.map(|(bits, life)| held_against_ours(check, bits, life));
+            assert_eq!(found, expected, "{check:?}");
+        }
+        assert_eq!(held_against_ours(ProposalCheck::Obey, 192, 0), Err("a lifetime of 0 seconds".to_owned()));
+    }
+
     #[test]
     fn the_peers_order_goes_before_the_order_of_blocks() {
         let blocks: [(u32, &[u16]); 3] = [(1, &[128]), (2, &[256, 128]), (3, &[256])];

@@ -5,7 +5,7 @@ use policy::model::sa::ReqId;
 use policy::model::sainfo::SainfoId;
 
 use super::*;
-use crate::phase1::proposal::short;
+use crate::phase1::proposal::{duration, short};
 
 const TRANSPORT: Framing = Framing { mode: Mode::Transport, udp: None };
 const SHA256: Integrity = Integrity::Hmac(Hash::Sha256);
@@ -108,6 +108,73 @@ fn one_line_says_what_was_offered_what_is_allowed_and_the_nearest_difference() {
         "no suitable proposal found. peer offers ESP 3des/hmac_md5, aes 128/hmac_sha1 transport; ours is ESP aes \
          128/hmac_sha256, aes_gcm16 128 any PFS group; nearest difference: authtype mismatched: aes 128/hmac_sha1"
     );
+}
+
+/// What becomes of a peer's one transform with this life, group and key length: the life and group agreed on and the life
+/// that is told to the peer, or the nearest difference.
+fn held_against(
+    ours: &Sainfo,
+    check: ProposalCheck,
+    (seconds, group, bits): (u64, Option<Group>, u16),
+) -> Result<(u64, Option<u16>, Option<u64>), String> {
+    let mut list = attributes(Some(bits), Some(5));
+    list.push(short(phase2_attr::LIFE_TYPE, 1));
+    list.push(Attribute { kind: phase2_attr::LIFE_DURATION, value: duration(seconds) });
+    list.extend(group.map(|group| short(phase2_attr::GROUP, group.number())));
+    let offered = SaPayload::new(vec![proposal(1, Protocol::Esp, 12, list)]);
+    match choose(&offered, ours, TRANSPORT, &layers(ESP), check) {
+        Ok(choice) => {
+            let claimed = choice.claimed.map(|life| life.as_secs());
+            Ok((choice.suite.lifetime.time.as_secs(), choice.suite.group.map(Group::number), claimed))
+        }
+        Err(error) => {
+            let text = error.to_string();
+            Err(text.split_once("nearest difference: ").map(|(_, nearest)| nearest.to_owned()).unwrap_or(text))
+        }
+    }
+}
+
+/// RACOON 5.5: obey takes the peer's life, group (or none) and key length; strict refuses a longer life, claim takes ours
+/// instead and tells the peer; both want our group if there is one; exact wants everything equal.
+#[test]
+fn proposal_check_of_a_responder() {
+    let mut ours = sainfo(&[Cipher::Aes], &[Some(SHA256)]);
+    ours.lifetime.time = Duration::from_secs(3600);
+    ours.pfs_group = Some(Group::Modp2048);
+    let same = Some(Group::Modp2048);
+    let offers = [
+        (3600, same, 128),
+        (1800, same, 128),
+        (7200, same, 128),
+        (3600, None, 128),
+        (3600, Some(Group::Modp3072), 128),
+        (3600, same, 256),
+    ];
+    let good = |seconds: u64| Ok((seconds, Some(14), None));
+    let refused = |words: &str| Err(words.to_owned());
+    let long = refused("long lifetime proposed: my:3600 peer:7200");
+    let claimed = Ok((3600, Some(14), Some(7200)));
+    let no_group = || refused("pfs group mismatched: my:14 peer:0");
+    let other_group = || refused("pfs group mismatched: my:14 peer:15");
+    let other_life = |peer: u64| Err(format!("lifetime mismatched: my:3600 peer:{peer}"));
+    let other_key = refused("trns_id mismatched: aes 256/hmac_sha256");
+    let obeyed = [good(3600), good(1800), good(7200), Ok((3600, None, None)), Ok((3600, Some(15), None)), good(3600)];
+    let table = [
+        (ProposalCheck::Obey, obeyed),
+        (ProposalCheck::Strict, [good(3600), good(1800), long, no_group(), other_group(), good(3600)]),
+        (ProposalCheck::Claim, [good(3600), good(1800), claimed, no_group(), other_group(), good(3600)]),
+        (ProposalCheck::Exact, [good(3600), other_life(1800), other_life(7200), no_group(), other_group(), other_key]),
+    ];
+    for (check, expected) in table {
+        assert_eq!(offers.map(|offer| held_against(&ours, check, offer)), expected, "{check:?}");
+    }
+    // A shorter key than ours is for obey alone; no group of ours means any of the peer's, but for exact.
+    ours.ciphers = vec![SizedCipher { cipher: Cipher::Aes, key_bits: Some(256) }];
+    ours.pfs_group = None;
+    let checks = [ProposalCheck::Obey, ProposalCheck::Strict, ProposalCheck::Claim, ProposalCheck::Exact];
+    let taken = |offer| checks.map(|check| held_against(&ours, check, offer).is_ok());
+    assert_eq!(taken((3600, None, 128)), [true, false, false, false]);
+    assert_eq!(taken((3600, same, 256)), [true, true, true, false]);
 }
 
 #[test]
