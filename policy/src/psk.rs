@@ -413,6 +413,36 @@ mod tests {
         table.for_address(address.parse().unwrap()).map(|key| key.expose().to_vec())
     }
 
+    /// RACOON 5.2, row by row.
+    #[test]
+    fn a_key_is_the_rest_of_its_line() {
+        let of = |line: &[u8]| {
+            let file = parse("p", line);
+            (key(&file.table, "10.0.0.1"), file.render())
+        };
+        let value = |line: &[u8]| of(line).0.map(|key| String::from_utf8_lossy(&key).into_owned());
+        assert_eq!(value(b"10.0.0.1 a long and good enough key").as_deref(), Some("a long and good enough key"));
+        assert_eq!(value(b" \t10.0.0.1\t \tkey of words \t\n").as_deref(), Some("key of words \t"));
+        assert_eq!(value(b"10.0.0.1 # is no comment here\n").as_deref(), Some("# is no comment here"));
+        assert_eq!(value(b"10.0.0.1 \"in quotes\"\n").as_deref(), Some("\"in quotes\""));
+        assert_eq!(value(b"10.0.0.1 0x6b6579\n").as_deref(), Some("key"));
+        assert_eq!(value(b"10.0.0.1 0X6b6579\n").as_deref(), Some("0X6b6579"));
+        assert_eq!(value(b"# 10.0.0.1 key\n\n   \n"), None);
+        let (carried, shown) = of(b"10.0.0.1 a long and good enough key\r\n");
+        assert_eq!(carried.as_deref(), Some(&b"a long and good enough key\r"[..]));
+        assert!(shown.contains("p:1:10: warning: this key ends with a carriage return"), "{shown}");
+    }
+
+    #[test]
+    fn a_line_of_1023_octets_is_read_and_a_longer_one_is_not() {
+        let line = |octets: usize| format!("10.0.0.1 {}\n* for everybody else, long enough\n", "k".repeat(octets - 10));
+        assert_eq!(key(&parse("p", line(1023).as_bytes()).table, "10.0.0.1").map(|key| key.len()), Some(1013));
+        let file = parse("p", line(1024).as_bytes());
+        assert_eq!(key(&file.table, "10.0.0.1").as_deref(), Some(&b"for everybody else, long enough"[..]));
+        let shown = file.render();
+        assert!(shown.contains("p:1:1: error: a line of more than 1023 octets") && !shown.contains("kkk"), "{shown}");
+    }
+
     #[test]
     fn addresses_networks_and_everybody_by_the_first_line_that_fits() {
         let text =

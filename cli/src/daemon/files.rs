@@ -277,6 +277,23 @@ mod tests {
         assert_eq!(names, ["a.conf", "b.conf"]);
     }
 
+    /// None of these ends, or has an end to read to.
+    #[test]
+    fn what_is_no_file_is_neither_a_configuration_nor_an_include() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        let including = directory.path().join("racoon.conf");
+        for path in [directory.path(), &fifo, Path::new("/dev/zero")] {
+            let error = load(path, PORTS, &deny_list(directory.path())).unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
+            fs::write(&including, format!("include \"{}\";\n", path.display())).unwrap();
+            let error = load(&including, PORTS, &deny_list(directory.path())).unwrap_err().to_string();
+            let at = format!("{}:1:9: error: cannot include", including.display());
+            assert!(error.contains(&at) && error.contains("not a regular file"), "{error}");
+        }
+    }
+
     #[test]
     fn a_missing_file_is_an_error_at_the_line_that_names_it() {
         let directory = tempfile::tempdir().unwrap();
