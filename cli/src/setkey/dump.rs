@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policy::model::addr::IpNet;
 use policy::model::algorithm::Cipher;
-use policy::model::sa::{Direction, Mode, SecurityContext};
+use policy::model::sa::{Direction, SecurityContext};
 use policy::model::selector::{Selector, UpperProtocol};
 use policy::setkey::algorithm;
 use policy::setkey::statement::{PRIORITY_DEFAULT, PRIORITY_HIGH, PRIORITY_LOW};
@@ -18,7 +18,7 @@ use xfrm::model::policy::{Place, Policy, Verdict};
 use xfrm::model::sa::{Aead, EncapKind, Encapsulation, Sa};
 use xfrm::model::template::{Need, Template};
 
-use super::lower::FLAGS;
+use super::lower::{self, FLAGS};
 use super::protocols::Protocols;
 use crate::civil::{self, Civil};
 
@@ -41,35 +41,51 @@ pub fn sequence(index: usize, count: usize) -> usize {
     if index + 1 == count { 0 } else { index + 1 }
 }
 
+/// What an empty SAD is told with.
+pub const NO_SAS: &str = "No SAD entries.\n";
+/// What an empty SPD is told with.
+pub const NO_POLICIES: &str = "No SPD entries.\n";
+
+/// Unix seconds.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 impl<'a> Printer<'a> {
     /// For a dump of this moment, by this process, in the machine's time zone.
     pub fn of_now(protocols: &'a Protocols, ports: bool) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { now, pid: std::process::id(), local: civil::local, protocols, ports }
+        Self { now: now(), pid: std::process::id(), local: civil::local, protocols, ports }
     }
 
     /// Every SA.
     pub fn sas(&self, sas: &[Sa]) -> String {
-        let mut out = String::new();
-        for (index, sa) in sas.iter().enumerate() {
-            // Writing to a String cannot fail.
-            let _ = self.sa(&mut out, sa, sequence(index, sas.len()));
-        }
         if sas.is_empty() {
-            out.push_str("No SAD entries.\n");
+            return NO_SAS.to_owned();
         }
-        out
+        sas.iter().enumerate().map(|(index, sa)| self.one_sa(sa, sequence(index, sas.len()))).collect()
     }
 
     /// Every policy.
     pub fn policies(&self, policies: &[Policy]) -> String {
-        let mut out = String::new();
-        for (index, policy) in policies.iter().enumerate() {
-            let _ = self.policy(&mut out, policy, sequence(index, policies.len()));
-        }
         if policies.is_empty() {
-            out.push_str("No SPD entries.\n");
+            return NO_POLICIES.to_owned();
         }
+        let count = policies.len();
+        policies.iter().enumerate().map(|(index, policy)| self.one_policy(policy, sequence(index, count))).collect()
+    }
+
+    /// One entry, with its number.
+    pub fn one_sa(&self, sa: &Sa, sequence: usize) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.sa(&mut out, sa, sequence);
+        out
+    }
+
+    /// As [`Printer::one_sa`].
+    pub fn one_policy(&self, policy: &Policy, sequence: usize) -> String {
+        let mut out = String::new();
+        let _ = self.policy(&mut out, policy, sequence);
         out
     }
 
@@ -100,6 +116,7 @@ impl<'a> Printer<'a> {
         )?;
         self.lifetimes(out, sa)?;
         write_context(out, sa.context.as_ref())?;
+        write!(out, "{}", lower::unworded_sa(sa))?;
         writeln!(out, "\tsadb_seq={sequence} pid={} refcnt=0", self.pid)
     }
 
@@ -172,6 +189,7 @@ impl<'a> Printer<'a> {
         let (added, used) = (seconds(hard.since_added), seconds(hard.since_used));
         writeln!(out, "\tlifetime: {added}(s) validtime: {used}(s)")?;
         write_context(out, policy.context.as_ref())?;
+        write!(out, "{}", lower::unworded_policy(policy))?;
         writeln!(out, "\tspid={} seq={sequence} pid={}\n\trefcnt=2", policy.index, self.pid)
     }
 
@@ -197,16 +215,22 @@ impl<'a> Printer<'a> {
 
     fn template(&self, out: &mut String, template: &Template) -> std::fmt::Result {
         write!(out, "\t{}/{}/", template.protocol.setkey_name(), template.mode.name())?;
-        match (template.mode, template.endpoints) {
-            (Mode::Tunnel, Some((src, dst))) if self.ports => write!(out, "{src}[0]-{dst}[0]")?,
-            (Mode::Tunnel, Some((src, dst))) => write!(out, "{src}-{dst}")?,
-            _ => {}
+        // Those of a transport request were given by others than setkey; its grammar has a place for them.
+        match template.endpoints {
+            Some((src, dst)) if self.ports => write!(out, "{src}[0]-{dst}[0]")?,
+            Some((src, dst)) => write!(out, "{src}-{dst}")?,
+            None => {}
         }
-        match (template.need, template.reqid.0) {
-            (Need::Optional, _) => out.write_str("/use\n"),
-            (Need::Required, 0) => out.write_str("/require\n"),
-            (Need::Required, reqid) if reqid > MANUAL_REQID_MAX => writeln!(out, "/unique#{reqid}"),
-            (Need::Required, reqid) => writeln!(out, "/unique:{reqid}"),
+        let level = match (template.need, template.reqid.0) {
+            (Need::Optional, _) => "use",
+            (Need::Required, 0) => "require",
+            (Need::Required, _) => "unique",
+        };
+        match template.reqid.0 {
+            0 => writeln!(out, "/{level}"),
+            // The system's choice.
+            reqid if reqid > MANUAL_REQID_MAX => writeln!(out, "/{level}#{reqid}"),
+            reqid => writeln!(out, "/{level}:{reqid}"),
         }
     }
 
@@ -324,9 +348,7 @@ fn setkey_aead(aead: &Aead) -> &str {
 }
 
 fn setkey_integrity(kernel_name: &str) -> &str {
-    let names = algorithm::integrity_names();
-    let mut known = names.filter_map(algorithm::integrity).filter(|integrity| integrity.kernel_name == kernel_name);
-    known.next().map_or(kernel_name, |integrity| integrity.name)
+    lower::integrity_of(kernel_name).map_or(kernel_name, |integrity| integrity.name)
 }
 
 fn pfkey_flags(xfrm_flags: u8) -> u32 {

@@ -1,15 +1,21 @@
 //! A statement of a script becomes requests to the kernel, in the shape PF_KEY gave them on Linux.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use policy::model::addr::{IpNet, host_net};
 use policy::model::sa::Template as WrittenTemplate;
-use policy::model::sa::{Action, Direction, Level, ReqId};
+use policy::model::sa::{Action, Direction, Level, Mode, ReqId, Spi};
+use policy::model::selector::Selector;
+use policy::setkey::algorithm::{self, Algorithm};
 use policy::setkey::statement::{Keyed, NewSa, PolicyKey, PolicySpec, SaKey, SaLimits, UnwordedLimits};
+use policy::setkey::unworded::{UnwordedPolicy, UnwordedSa};
 use xfrm::abi::MANUAL_REQID_MAX;
 use xfrm::model::limits::{Lifetimes, Limits};
+use xfrm::model::mark::Mark;
 use xfrm::model::policy::{Place, Policy, PolicyKey as KernelPolicyKey, Verdict};
-use xfrm::model::sa::{EncapKind, Encapsulation, Encryption, Integrity, Sa, SaName};
+use xfrm::model::sa::{EncapKind, Encapsulation, Encryption, Integrity, STATE_AF_UNSPEC, Sa, SaName};
 use xfrm::model::template::{Need, Template};
 
 use super::options::PolicyMode;
@@ -75,7 +81,54 @@ pub fn sa(new: &NewSa) -> Sa {
     });
     sa.context.clone_from(&new.context);
     sa.flags = FLAGS.iter().filter(|(_, pfkey)| new.flags & pfkey != 0).map(|(xfrm, _)| xfrm).sum();
+    let UnwordedSa { icv_bits, selector, mark: name_mark, output_mark, if_id, flags, extra_flags } = new.unworded;
+    if let (Some(integrity), Some(bits)) = (&mut sa.integrity, icv_bits) {
+        integrity.icv_bits = bits;
+    }
+    (sa.selector, sa.mark, sa.output_mark) = (selector, name_mark.map(mark), output_mark.map(mark));
+    (sa.if_id, sa.extra_flags) = (if_id, extra_flags);
+    sa.flags |= u8::try_from(flags).unwrap_or(0);
     sa
+}
+
+/// What a dump must say of `sa` beyond PF_KEY's words; the other half of [`sa`].
+pub fn unworded_sa(sa: &Sa) -> UnwordedSa {
+    let usual = |integrity: &&Integrity| {
+        integrity_of(&integrity.kernel_name).is_none_or(|of| u32::from(of.icv_bits) == integrity.icv_bits)
+    };
+    let odd = sa.integrity.as_ref().filter(|integrity| integrity.icv_bits != 0 && !usual(integrity));
+    let is_narrow = sa.mode == Mode::Tunnel && sa.selector.is_none() && sa.flags & STATE_AF_UNSPEC == 0;
+    let mut flags = FLAGS.iter().fold(sa.flags, |flags, (xfrm, _)| flags & !xfrm);
+    if sa.mode == Mode::Tunnel && sa.selector.is_none() {
+        // Said by every tunnel that setkey makes.
+        flags &= !STATE_AF_UNSPEC;
+    }
+    UnwordedSa {
+        icv_bits: odd.map(|integrity| integrity.icv_bits),
+        // A tunnel for packets of the outer family alone.
+        selector: sa.selector.or_else(|| is_narrow.then(|| everything(sa.name.dst))),
+        mark: sa.mark.map(|mark| (mark.value, mark.mask)),
+        output_mark: sa.output_mark.map(|mark| (mark.value, mark.mask)),
+        if_id: sa.if_id,
+        flags: flags.into(),
+        extra_flags: sa.extra_flags,
+    }
+}
+
+/// Every packet of the family of `address`.
+fn everything(address: IpAddr) -> Selector {
+    let net = IpNet::new(address, 0).map_or_else(|_| host_net(address), |net| net.trunc());
+    Selector::between(net, net)
+}
+
+/// The integrity algorithm of the kernel's name.
+pub fn integrity_of(kernel_name: &str) -> Option<Algorithm> {
+    let mut known = algorithm::integrity_names().filter_map(algorithm::integrity);
+    known.find(|integrity| integrity.kernel_name == kernel_name)
+}
+
+fn mark((value, mask): (u32, u32)) -> Mark {
+    Mark { value, mask }
 }
 
 /// `XFRM_STATE_*` and `SADB_SAFLAGS_*` of the same meaning.
@@ -111,8 +164,32 @@ pub fn policies(spec: &PolicySpec, mode: PolicyMode, mut fresh: impl FnMut() -> 
     let seconds = |limit: Option<u64>| limit.filter(|seconds| *seconds != 0).map(Duration::from_secs);
     policy.lifetimes.hard.since_added = seconds(spec.limits.since_added);
     policy.lifetimes.hard.since_used = seconds(spec.limits.since_used);
+    let UnwordedPolicy { mark: wanted, if_id, interface, flags, use_reqids, spis } = &spec.unworded;
+    (policy.mark, policy.if_id, policy.interface) = (wanted.map(mark), *if_id, *interface);
+    policy.flags = u8::try_from(*flags).unwrap_or(0);
+    for (template, reqid) in policy.templates.iter_mut().zip(use_reqids).filter(|(_, reqid)| **reqid != 0) {
+        template.reqid = ReqId(*reqid);
+    }
+    for (template, spi) in policy.templates.iter_mut().zip(spis) {
+        template.spi = Spi(*spi);
+    }
     let twin = has_twin(spec.key.direction, mode).then(|| forward_twin(&policy, &spec.templates));
     std::iter::once(policy).chain(twin).collect()
+}
+
+/// What a dump must say of `policy` beyond PF_KEY's words; the other half of [`policies`].
+pub fn unworded_policy(policy: &Policy) -> UnwordedPolicy {
+    UnwordedPolicy {
+        mark: policy.mark.map(|mark| (mark.value, mark.mask)),
+        if_id: policy.if_id,
+        interface: policy.interface,
+        flags: policy.flags.into(),
+        use_reqids: Vec::new(),
+        spis: match policy.templates.iter().any(|template| template.spi != Spi(0)) {
+            true => policy.templates.iter().map(|template| template.spi.0).collect(),
+            false => Vec::new(),
+        },
+    }
 }
 
 /// `spddelete`.
@@ -143,7 +220,7 @@ fn template(written: &WrittenTemplate, fresh: &mut impl FnMut() -> ReqId) -> Tem
         protocol: written.protocol,
         mode: written.mode,
         endpoints: written.endpoints,
-        spi: policy::model::sa::Spi(0),
+        spi: Spi(0),
         reqid: match written.level {
             Level::Unique(Some(reqid)) => reqid,
             Level::Unique(None) => fresh(),
@@ -155,7 +232,7 @@ fn template(written: &WrittenTemplate, fresh: &mut impl FnMut() -> ReqId) -> Tem
 
 #[cfg(test)]
 mod tests {
-    use policy::model::sa::{Mode, Protocol};
+    use policy::model::sa::Protocol;
     use policy::setkey::parser::parse;
     use policy::setkey::statement::StatementKind;
 

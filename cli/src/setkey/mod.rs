@@ -8,3 +8,4 @@ pub mod options;
 pub mod pfkey;
 pub mod protocols;
 pub mod run;
+pub mod talk;

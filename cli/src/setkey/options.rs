@@ -51,13 +51,15 @@ pub struct Options {
     pub policies: bool,
     /// `-p`: print ports of addresses.
     pub ports: bool,
+    /// `-a`: with `-D`, dead SAs too.
+    pub all: bool,
     /// `-l`: with `-D`, short lines for ever.
     pub forever: bool,
     /// `-n`: look at the script, change nothing.
     pub dry: bool,
     /// `-H`: with `-x`, the octets too.
     pub hex: bool,
-    /// `-v`: print what is asked of the kernel.
+    /// `-v`: print what is asked of the kernel and what it answers.
     pub verbose: bool,
     /// `-N`: with `-DP`, no policies of sockets.
     pub no_sockets: bool,
@@ -87,6 +89,7 @@ impl Options {
             task: Task::Help,
             policies: false,
             ports: false,
+            all: false,
             forever: false,
             dry: false,
             hex: false,
@@ -143,8 +146,9 @@ impl Options {
             'r' => self.mode = PolicyMode::Rfc,
             'k' => self.mode = PolicyMode::Kernel,
             'H' => self.hex = true,
-            // Dead SAs are never listed by Linux; debugging was the parser's.
-            'a' | 'd' => {}
+            'a' => self.all = true,
+            // Debugging of the parser's.
+            'd' => {}
             other => return Err(OptionsError::Unknown(other)),
         }
         Ok(())

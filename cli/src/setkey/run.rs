@@ -11,18 +11,25 @@ use policy::setkey::parser::{Form, Script, parse_piece};
 use policy::setkey::statement::{PolicyKey, PolicySpec, SaKey, Statement, StatementKind};
 use policy::span::Span;
 use xfrm::batch::{Refusal, error_text};
+use xfrm::codec::error::CodecError;
 use xfrm::model::policy::{List, Place, Policy, PolicyKey as KernelPolicyKey};
-use xfrm::model::sa::{Sa, SaName};
+use xfrm::model::sa::{Sa, SaName, Stage};
 use xfrm::request::{Reply, Request, SpiRequest};
 use xfrm::socket::{Connection, Dump};
 
-use super::dump::{Printer, SHORT_HEAD};
+use super::dump::{Printer, SHORT_HEAD, now, sequence};
 use super::lower::{self, ReqIds};
 use super::monitor::{self, MonitorError};
 use super::names::SystemNames;
 use super::options::{Options, PolicyMode, Task, USAGE};
+use super::pfkey::message::Dumped;
 use super::pfkey::text;
 use super::protocols::Protocols;
+use super::talk::Talk;
+
+/// IP protocols 4 and 41: a packet within a packet.
+const IPIP: u8 = 4;
+const IPV6: u8 = 41;
 
 /// Requests collected before they are sent; what has to be read first sends them earlier.
 const BATCH: usize = 4096;
@@ -189,6 +196,7 @@ fn findings(script: &Script, name: &str) -> String {
 struct Session<'a> {
     options: &'a Options,
     kernel: Connection,
+    talk: Talk,
     protocols: Protocols,
     reqids: Option<ReqIds>,
     requests: Vec<Request>,
@@ -204,7 +212,8 @@ impl<'a> Session<'a> {
             return Err(Refusal { request: "asking the kernel for its SAs and policies".to_owned(), ..refusal }.into());
         }
         let protocols = Protocols::load();
-        Ok(Self { options, kernel, protocols, reqids: None, requests: Vec::new(), places: Vec::new() })
+        let talk = Talk { is_on: options.verbose };
+        Ok(Self { options, kernel, talk, protocols, reqids: None, requests: Vec::new(), places: Vec::new() })
     }
 
     /// `-D`, `-DP`, `-Dl`.
@@ -219,8 +228,7 @@ impl<'a> Session<'a> {
     /// `-F`, `-FP`.
     fn flush(&mut self) -> Outcome {
         let request = if self.options.policies { Request::FlushPolicies(List::Main) } else { Request::FlushSas(None) };
-        self.tell(&request);
-        self.kernel.execute_one(request)?;
+        self.exchange(request)??;
         Ok(())
     }
 
@@ -228,61 +236,60 @@ impl<'a> Session<'a> {
         for statement in statements {
             self.execute(script, statement)?;
         }
-        self.send(script);
-        Ok(())
+        self.send(script)
     }
 
     fn execute(&mut self, script: &Script, statement: &Statement) -> Outcome {
         let place = statement.span;
         let mode = self.mode(script);
         match &statement.kind {
-            StatementKind::Add(new) => self.ask(script, place, Request::AddSa(Box::new(lower::sa(new)))),
+            StatementKind::Add(new) => self.ask(script, place, Request::AddSa(Box::new(lower::sa(new))))?,
             StatementKind::Delete(key) => {
-                self.ask(script, place, Request::DeleteSa { name: lower::sa_name(key), mark: None });
+                self.ask(script, place, Request::DeleteSa { name: lower::sa_name(key), mark: None })?;
             }
             StatementKind::DeleteAll { src, dst, protocol } => {
-                self.send(script);
+                self.send(script)?;
                 self.delete_all(script, place, (*src, *dst), *protocol)?;
             }
             StatementKind::Get(key) => {
-                self.send(script);
+                self.send(script)?;
                 self.get(script, place, lower::sa_name(key))?;
             }
-            StatementKind::Flush(protocol) => self.ask(script, place, Request::FlushSas(*protocol)),
+            StatementKind::Flush(protocol) => self.ask(script, place, Request::FlushSas(*protocol))?,
             StatementKind::Dump(protocol) => {
-                self.send(script);
+                self.send(script)?;
                 self.print_sas(*protocol)?;
             }
             StatementKind::SpdAdd(spec) => {
                 for policy in self.lower(script, spec)? {
-                    self.ask(script, place, Request::AddPolicy(Box::new(policy)));
+                    self.ask(script, place, Request::AddPolicy(Box::new(policy)))?;
                 }
             }
             StatementKind::SpdUpdate(spec) => {
                 for policy in self.lower(script, spec)? {
-                    self.ask(script, place, Request::UpdatePolicy(Box::new(policy)));
+                    self.ask(script, place, Request::UpdatePolicy(Box::new(policy)))?;
                 }
             }
             StatementKind::GetSpi { key, mode } => {
-                self.send(script);
-                self.reserve_spi(script, place, key, *mode);
+                self.send(script)?;
+                self.reserve_spi(script, place, key, *mode)?;
             }
             StatementKind::SpdDelete(key, None) => {
                 for key in lower::policy_keys(key, mode) {
-                    self.ask(script, place, Request::DeletePolicy(key));
+                    self.ask(script, place, Request::DeletePolicy(key))?;
                 }
             }
             StatementKind::SpdDelete(key, Some(context)) => {
-                self.send(script);
+                self.send(script)?;
                 self.delete_labelled(script, place, key, context)?;
             }
-            StatementKind::SpdFlush => self.ask(script, place, Request::FlushPolicies(List::Main)),
+            StatementKind::SpdFlush => self.ask(script, place, Request::FlushPolicies(List::Main))?,
             StatementKind::SpdDump => {
-                self.send(script);
+                self.send(script)?;
                 self.print_policies()?;
             }
             StatementKind::Refused(why) => {
-                self.send(script);
+                self.send(script)?;
                 complain(script, place, &Refusal::ours("a command", libc::EINVAL, why.clone()));
             }
             StatementKind::Exit => {}
@@ -296,14 +303,13 @@ impl<'a> Session<'a> {
     }
 
     /// `getspi`: the kernel keeps a larval SA of this SPI for `net.core.xfrm_acq_expires` seconds.
-    fn reserve_spi(&mut self, script: &Script, place: Span, key: &SaKey, mode: Mode) {
+    fn reserve_spi(&mut self, script: &Script, place: Span, key: &SaKey, mode: Mode) -> Outcome {
         let mut request = SpiRequest::new(key.protocol, key.src, key.dst, mode, ReqId(0));
         (request.min, request.max) = (key.spi, key.spi);
-        let request = Request::AllocateSpi(request);
-        self.tell(&request);
-        if let Err(refusal) = self.kernel.execute_one(request) {
+        if let Err(refusal) = self.exchange(Request::AllocateSpi(request))? {
             complain(script, place, &refusal);
         }
+        Ok(())
     }
 
     /// Policies with a label are found by looking: the kernel's own search by selector passes over them.
@@ -320,7 +326,7 @@ impl<'a> Session<'a> {
                 // The kernel says in its own words that there is none.
                 None => Request::DeletePolicy(wanted),
             };
-            self.ask(script, place, request);
+            self.ask(script, place, request)?;
         }
         Ok(())
     }
@@ -332,41 +338,41 @@ impl<'a> Session<'a> {
         }
         if self.reqids.is_none() {
             // A `spdflush` that waits would free reqids.
-            self.send(script);
+            self.send(script)?;
             self.reqids = Some(ReqIds::new(&self.kernel.dump_policies()?.entries));
         }
         let reqids = self.reqids.get_or_insert_with(|| ReqIds::new(&[]));
         Ok(lower::policies(spec, mode, || reqids.fresh()))
     }
 
-    fn ask(&mut self, script: &Script, place: Span, request: Request) {
+    fn ask(&mut self, script: &Script, place: Span, request: Request) -> Outcome {
         self.requests.push(request);
         self.places.push(place);
-        if self.requests.len() >= BATCH {
-            self.send(script);
-        }
+        // With `-v` each answer stands behind its question.
+        if self.requests.len() >= BATCH || self.talk.is_on { self.send(script) } else { Ok(()) }
     }
 
     /// Sends what has been collected. The script goes on whatever the kernel refuses, and the exit code stays 0.
-    fn send(&mut self, script: &Script) {
-        for request in &self.requests {
-            self.tell(request);
-        }
+    fn send(&mut self, script: &Script) -> Outcome {
+        self.requests.iter().try_for_each(|request| self.talk.asked(request))?;
         let answers = self.kernel.execute(&self.requests);
-        for (answer, place) in answers.iter().zip(&self.places) {
+        for ((answer, place), request) in answers.iter().zip(&self.places).zip(&self.requests) {
+            self.talk.answered(request, answer)?;
             if let Err(refusal) = answer {
                 complain(script, *place, refusal);
             }
         }
         self.requests.clear();
         self.places.clear();
+        Ok(())
     }
 
-    /// `-v`. Keys are not among what a request says of itself.
-    fn tell(&self, request: &Request) {
-        if self.options.verbose {
-            println!("{request}");
-        }
+    /// One question that waits for nothing else.
+    fn exchange(&mut self, request: Request) -> io::Result<Result<Reply, Refusal>> {
+        self.talk.asked(&request)?;
+        let answer = self.kernel.execute_one(request.clone());
+        self.talk.answered(&request, &answer)?;
+        Ok(answer)
     }
 
     /// Every SA between two addresses (the original stopped at the first).
@@ -380,16 +386,13 @@ impl<'a> Session<'a> {
             complain(script, place, &Refusal::new(format!("DELSA {name}"), libc::ESRCH, None));
         }
         for request in requests {
-            self.ask(script, place, request);
+            self.ask(script, place, request)?;
         }
-        self.send(script);
-        Ok(())
+        self.send(script)
     }
 
     fn get(&mut self, script: &Script, place: Span, name: SaName) -> Outcome {
-        let request = Request::GetSa { name, mark: None };
-        self.tell(&request);
-        match self.kernel.execute_one(request) {
+        match self.exchange(Request::GetSa { name, mark: None })? {
             Ok(Reply::Sa(sa)) => print(&self.printer().sas(&[*sa])),
             Ok(_) => Ok(()),
             Err(refusal) => {
@@ -400,19 +403,49 @@ impl<'a> Session<'a> {
     }
 
     fn print_sas(&mut self, protocol: Option<Protocol>) -> Outcome {
-        let dump = self.kernel.dump_sas(protocol)?;
+        self.talk.asked_for_all(Dumped::Sas(protocol))?;
+        let dump = self.sas(protocol)?;
         mention_unreadable(&dump, "SA");
-        print(&self.printer().sas(&dump.entries))
+        if !self.talk.is_on || dump.entries.is_empty() {
+            return print(&self.printer().sas(&dump.entries));
+        }
+        // With `-v` each entry stands behind the message it is taken from.
+        let printer = self.printer();
+        for (index, sa) in dump.entries.iter().enumerate() {
+            self.talk.told_sa(sa)?;
+            print(&printer.one_sa(sa, sequence(index, dump.entries.len())))?;
+        }
+        Ok(())
+    }
+
+    /// Without `-a`, SAs that are past a hard limit and wait to be removed are not shown.
+    fn sas(&mut self, protocol: Option<Protocol>) -> Result<Dump<Sa>, Refusal> {
+        let mut dump = self.kernel.dump_sas(protocol)?;
+        if !self.options.all {
+            dump.entries.retain(|sa| sa.stage(now()) != Stage::Dead);
+        }
+        // IPComp in tunnel mode keeps an IP-in-IP SA beside its own, which PF_KEY never told of.
+        dump.unreadable.retain(|error| !matches!(error, CodecError::Protocol(IPIP | IPV6)));
+        Ok(dump)
     }
 
     fn print_policies(&mut self) -> Outcome {
+        self.talk.asked_for_all(Dumped::Policies)?;
         let mut dump = self.kernel.dump_policies()?;
         mention_unreadable(&dump, "policy");
         let all = dump.entries.len();
         if self.options.no_sockets {
             dump.entries.retain(|policy| !policy.place.is_socket());
         }
-        print(&self.printer().policies(&dump.entries))?;
+        let printer = self.printer();
+        if !self.talk.is_on || dump.entries.is_empty() {
+            print(&printer.policies(&dump.entries))?;
+        } else {
+            for (index, policy) in dump.entries.iter().enumerate() {
+                self.talk.told_policy(policy)?;
+                print(&printer.one_policy(policy, sequence(index, dump.entries.len())))?;
+            }
+        }
         match all - dump.entries.len() {
             0 => Ok(()),
             hidden => print(&format!("{hidden} per-socket policies not shown (filtered by -N)\n")),
@@ -422,7 +455,7 @@ impl<'a> Session<'a> {
     fn print_for_ever(&mut self) -> Outcome {
         print(SHORT_HEAD)?;
         loop {
-            let dump = self.kernel.dump_sas(None)?;
+            let dump = self.sas(None)?;
             let printer = self.printer();
             for sa in &dump.entries {
                 print(&printer.short(sa))?;

@@ -13,6 +13,7 @@ use super::statement::{
     Keyed, NewSa, PolicyKey, PolicyLimits, PolicySpec, SaKey, SaLimits, Statement, StatementKind, UdpEncapsulation,
 };
 use super::terminals::{Parsed, Parser, decimal};
+use super::unworded::{self, UnwordedPolicy, UnwordedSa};
 use crate::diagnostic::Diagnostics;
 use crate::model::sa::{Action, Direction, Level, Mode, Protocol, ReqId, SecurityContext, Spi, Template};
 use crate::model::secret::Secret;
@@ -21,6 +22,8 @@ use crate::span::{FileId, Span};
 
 /// Lines that stand for nothing: what an empty kernel prints, and what `-N` says.
 const EMPTY: [&str; 3] = ["No SAD entries.", "No SPD entries.", "per-socket policies not shown"];
+/// About a line that begins as ours does.
+const NOT_OURS: &str = "no `xfrm:` line as `setkey -D` prints it";
 /// The head of a policy that belongs to a socket: it goes with its socket and cannot be put back.
 const SOCKET: &str = "(per-socket policy)";
 
@@ -141,9 +144,22 @@ impl<'a> Parser<'a> {
         let priority = if self.is_word("prio") { self.priority()? } else { 0 };
         let action = self.choice(ACTIONS, "`discard`, `none` or `ipsec`")?;
         let (mut templates, mut limits, mut context) = (Vec::new(), PolicyLimits::default(), None);
+        let (mut unworded, mut use_reqids) = (UnwordedPolicy::default(), Vec::new());
         for line in rest {
+            if unworded::is_line(line.text) {
+                unworded = match unworded::read_policy(line.text) {
+                    Some(read) => read,
+                    None => return self.refuse(line.token(), NOT_OURS),
+                };
+                continue;
+            }
+            if dumped_context(*line, &mut context) {
+                continue;
+            }
             if line.text.contains('/') {
-                templates.push(self.dumped_request(line.token())?);
+                let (template, use_reqid) = self.dumped_request(line.token())?;
+                templates.push(template);
+                use_reqids.push(use_reqid);
             }
             let of = |name: &str| {
                 let (_, behind) = line.text.split_once(name)?;
@@ -152,10 +168,13 @@ impl<'a> Parser<'a> {
             if line.text.contains("lifetime:") {
                 limits = PolicyLimits { since_added: of("lifetime:"), since_used: of("validtime:") };
             }
-            dumped_context(*line, &mut context);
+        }
+        if use_reqids.iter().any(|reqid| *reqid != 0) {
+            unworded.use_reqids = use_reqids;
         }
         let key = PolicyKey { selector, direction };
-        Ok(Some(StatementKind::SpdAdd(PolicySpec { key, priority, action, templates, context, limits })))
+        let spec = PolicySpec { key, priority, action, templates, context, limits, unworded };
+        Ok(Some(StatementKind::SpdAdd(spec)))
     }
 
     /// range range upper
@@ -173,12 +192,18 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A request, or one with `unique#N`: a reqid that the system chose.
-    fn dumped_request(&mut self, token: Token<'a>) -> Parsed<Template> {
-        let Some((text, number)) = token.text.split_once('#') else { return self.request(token) };
+    /// A request, whose level may have a reqid behind it: `unique#N` is one that the system chose. That of `use` stands
+    /// beside the template, which has no place for it; else 0.
+    fn dumped_request(&mut self, token: Token<'a>) -> Parsed<(Template, u32)> {
+        let level = token.text.rsplit('/').next().unwrap_or_default();
+        let Some((level, number)) = level.split_once(['#', ':']).filter(|(level, _)| !level.is_empty()) else {
+            return Ok((self.request(token)?, 0));
+        };
+        let text = token.text.get(..token.text.len() - number.len() - 1).unwrap_or_default();
         let template = self.request(Token { text, ..token })?;
         match decimal(number, u64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok()) {
-            Some(number) => Ok(Template { level: Level::Unique(Some(ReqId(number))), ..template }),
+            Some(number) if level == "use" => Ok((template, number)),
+            Some(number) => Ok((Template { level: Level::Unique(Some(ReqId(number))), ..template }, 0)),
             None => self.refuse(token, format!("`{number}` is no reqid")),
         }
     }
@@ -222,10 +247,18 @@ impl<'a> Parser<'a> {
             encapsulation: in_udp.then_some(udp),
             context: None,
             flags: 0,
+            unworded: UnwordedSa::default(),
         };
         let mut is_alive = true;
         let mut keys: Vec<(Line<'a>, String)> = Vec::new();
         for line in rest {
+            if unworded::is_line(line.text) {
+                sa.unworded = match unworded::read_sa(line.text) {
+                    Some(read) => read,
+                    None => return self.refuse(line.token(), NOT_OURS),
+                };
+                continue;
+            }
             self.dumped_line(*line, &mut sa, &mut keys, &mut is_alive);
         }
         if !is_alive {
@@ -271,7 +304,9 @@ impl<'a> Parser<'a> {
             Some("last") => (sa.limits.unworded.hard_used, sa.limits.unworded.soft_used) = limits,
             Some("current") => (sa.limits.hard_octets, sa.limits.soft_octets) = limits,
             Some("allocated") => (sa.limits.unworded.hard_packets, sa.limits.unworded.soft_packets) = limits,
-            _ => dumped_context(line, &mut sa.context),
+            _ => {
+                dumped_context(line, &mut sa.context);
+            }
         }
     }
 
@@ -284,7 +319,8 @@ impl<'a> Parser<'a> {
             let message = format!("`{name}` cannot be put back: only its daemon may use such a key again");
             return self.refuse(Token { text: name, ..line.token() }, message);
         };
-        let key = octets(hex).filter(|key| algorithm.key_bits.allows(key.len() * 8));
+        // An HMAC takes any key, and others may have given it one of another length than RFC 4868 §2.1.1 has.
+        let key = octets(hex).filter(|key| !is_cipher || algorithm.key_bits.allows(key.len() * 8));
         let Some(key) = key else {
             return self.refuse(Token { text: name, ..line.token() }, format!("no key of {name}"));
         };
@@ -302,10 +338,10 @@ fn written_end(text: &str) -> Option<(IpAddr, Option<u16>)> {
     Some((address, port))
 }
 
-/// `security context doi: N` and the lines behind it.
-fn dumped_context(line: Line<'_>, context: &mut Option<SecurityContext>) {
-    let Some(rest) = line.text.trim_start().strip_prefix("security context") else { return };
-    let Some((name, value)) = rest.split_once(": ") else { return };
+/// `security context doi: N` and the lines behind it; was it one of them?
+fn dumped_context(line: Line<'_>, context: &mut Option<SecurityContext>) -> bool {
+    let Some(rest) = line.text.trim_start().strip_prefix("security context") else { return false };
+    let Some((name, value)) = rest.split_once(": ") else { return true };
     let at = context.get_or_insert_with(|| SecurityContext { doi: 0, algorithm: 0, label: String::new() });
     match name.trim() {
         "doi" => at.doi = value.trim().parse().unwrap_or(0),
@@ -313,4 +349,5 @@ fn dumped_context(line: Line<'_>, context: &mut Option<SecurityContext>) {
         "" => at.label = value.to_owned(),
         _ => {}
     }
+    true
 }

@@ -41,7 +41,9 @@ impl Token<'_> {
     pub fn is_secret(&self) -> bool {
         match self.kind {
             TokenKind::Str => true,
-            TokenKind::Word => self.text.starts_with("0x") && self.text.len() > LONGEST_NUMBER,
+            TokenKind::Word => {
+                (self.text.starts_with("0x") || self.text.starts_with("0X")) && self.text.len() > LONGEST_NUMBER
+            }
             TokenKind::Semicolon | TokenKind::End => false,
         }
     }

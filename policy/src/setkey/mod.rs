@@ -7,6 +7,7 @@ pub mod names;
 pub mod parser;
 pub mod print;
 pub mod statement;
+pub mod unworded;
 
 mod dump_text;
 mod policy_text;

@@ -10,6 +10,7 @@ use super::lexer::{Lexer, Token, TokenKind};
 use super::names::{Names, NoNames};
 use super::statement::{PolicyKey, PolicyLimits, PolicySpec, SaKey, Statement, StatementKind};
 use super::terminals::{Family, Parsed, Parser, WrittenPort, WrittenProtocol, decimal};
+use super::unworded::UnwordedPolicy;
 use crate::diagnostic::{Diagnostic, render_all};
 use crate::model::sa::{Mode, Protocol};
 use crate::model::selector::{Selector, UpperProtocol};
@@ -204,12 +205,27 @@ impl<'a> Parser<'a> {
         Ok(Ends { pairs, src_port: src.port, dst_port: dst.port })
     }
 
-    /// key := ends proto spi [ `-m` mode ]
+    /// key := ends proto spi extension*: beside the mode they are read, as setkey's grammar has it, and say nothing.
     fn sa_keys(&mut self) -> Parsed<(Vec<SaKey>, Mode)> {
         let ends = self.ends()?;
         let WrittenProtocol { protocol, .. } = self.protocol()?;
         let spi = self.spi(protocol)?;
-        let mode = if self.bump_word("-m") { self.mode()? } else { Mode::Transport };
+        let mut mode = Mode::Transport;
+        while self.token.kind == TokenKind::Word {
+            let option = self.token;
+            match option.text {
+                "-m" => {
+                    self.bump();
+                    mode = self.mode()?;
+                }
+                "-u" | "-r" | "-lh" | "-ls" | "-bh" | "-bs" => {
+                    self.bump();
+                    self.number(u64::MAX, "a decimal number")?;
+                    self.warn(option.span, format!("`{}` has no effect here", option.text));
+                }
+                _ => break,
+            }
+        }
         let keys = ends.pairs.into_iter().map(|(src, dst)| SaKey { src, dst, protocol, spi });
         Ok((keys.collect(), mode))
     }
@@ -318,6 +334,7 @@ impl<'a> Parser<'a> {
             templates: policy.templates.clone(),
             context: context.clone(),
             limits: PolicyLimits::default(),
+            unworded: UnwordedPolicy::default(),
         };
         Ok(selectors.into_iter().map(spec).collect())
     }

@@ -47,7 +47,12 @@ impl<'a> Parser<'a> {
             if templates.len() == MAX_TEMPLATES {
                 return self.refuse(token, format!("more than {MAX_TEMPLATES} requests in one policy"));
             }
-            templates.push(self.request(token)?);
+            let mut template = self.request(token)?;
+            if template.mode == Mode::Transport {
+                // PF_KEY on Linux had ends for tunnels only: those of a transport request are read and dropped.
+                template.endpoints = None;
+            }
+            templates.push(template);
         }
         if action == Action::Ipsec && templates.is_empty() {
             return self.wrong("a request such as `esp/transport//require`");

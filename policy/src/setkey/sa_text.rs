@@ -3,7 +3,8 @@
 use super::algorithm::{self, Algorithm};
 use super::lexer::{Token, TokenKind};
 use super::statement::{Keyed, NewSa, SaKey, SaLimits, UdpEncapsulation};
-use super::terminals::{Parsed, Parser, WrittenProtocol};
+use super::terminals::{Parsed, Parser, WrittenProtocol, hex_digits};
+use super::unworded::UnwordedSa;
 use crate::diagnostic::Diagnostic;
 use crate::model::algorithm::Strength;
 use crate::model::sa::{Mode, Protocol, ReqId, SecurityContext};
@@ -49,6 +50,7 @@ impl<'a> Parser<'a> {
             encapsulation,
             context: None,
             flags: 0,
+            unworded: UnwordedSa::default(),
         };
         let mut has_integrity = false;
         while self.token.kind == TokenKind::Word {
@@ -204,7 +206,7 @@ impl<'a> Parser<'a> {
 
     /// A key where none is needed.
     fn unused_key(&mut self) {
-        if self.token.kind == TokenKind::Str || self.token.text.starts_with("0x") {
+        if self.token.kind == TokenKind::Str || hex_digits(self.token.text).is_some() {
             let token = self.bump();
             self.warn(token.span, "this key has no effect: `null` takes none");
         }
@@ -221,7 +223,7 @@ impl<'a> Parser<'a> {
             TokenKind::Word => {
                 // Hidden whatever it is: a key with its `0x` forgotten is a key.
                 self.hidden.push(token.span);
-                match token.text.strip_prefix("0x").and_then(octets) {
+                match hex_digits(token.text).and_then(octets) {
                     Some(key) => {
                         self.bump();
                         if token.text.len() % 2 == 1 {

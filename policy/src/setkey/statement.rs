@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::algorithm::Algorithm;
+use super::unworded::{UnwordedPolicy, UnwordedSa};
 use crate::model::sa::{Action, Direction, Mode, Protocol, ReqId, SecurityContext, Spi, Template};
 use crate::model::secret::Secret;
 use crate::model::selector::Selector;
@@ -157,6 +158,8 @@ pub struct NewSa {
     pub context: Option<SecurityContext>,
     /// PF_KEY's flags (`SADB_SAFLAGS_*`), as a dump has them.
     pub flags: u32,
+    /// What neither `add` nor PF_KEY has words for, and a dump has.
+    pub unworded: UnwordedSa,
 }
 
 /// What names a policy.
@@ -183,6 +186,8 @@ pub struct PolicySpec {
     pub context: Option<SecurityContext>,
     /// Limits: none in a script, but a dump shows those that others gave.
     pub limits: PolicyLimits,
+    /// What neither `spdadd` nor PF_KEY has words for, and a dump has.
+    pub unworded: UnwordedPolicy,
 }
 
 /// Limits of a policy, as a dump has them.

@@ -183,7 +183,20 @@ impl<'a> Parser<'a> {
     /// range := ADDR [ `/` PREFIX ] [ `[` PORT `]` ]; bits beyond the prefix are cleared with a warning.
     pub(super) fn range(&mut self) -> Parsed<Written<'a, IpNet>> {
         let token = self.word("an address or a network")?;
-        let (text, port) = self.split_port(token)?;
+        let (text, mut port) = self.split_port(token)?;
+        if let (false, None, Some(prefix)) = (text.contains('/'), &port, self.token.text.strip_prefix('/')) {
+            // The prefix may be a word of its own.
+            let behind = self.bump();
+            let prefix =
+                if prefix.is_empty() { self.word("a prefix length")? } else { Token { text: prefix, ..behind } };
+            let (length, behind_it) = self.split_port(prefix)?;
+            port = behind_it;
+            let mut nets = Vec::new();
+            for address in self.addresses(token, text)? {
+                nets.push(self.net(token, text, address, Some(length))?);
+            }
+            return Ok(Written { values: nets, port });
+        }
         let (host, prefix) = match text.split_once('/') {
             Some((host, prefix)) => (host, Some(prefix)),
             None => (text, None),
@@ -226,7 +239,16 @@ impl<'a> Parser<'a> {
             None => None,
         };
         let Some((token, port)) = port else { return Ok((address, None)) };
-        let Some(port) = port.strip_suffix(']') else {
+        // `[`, `any` and `]` may be three words.
+        let (token, port) =
+            if port.is_empty() { self.word("a port").map(|word| (word, word.text))? } else { (token, port) };
+        let port = if !port.ends_with(']') && self.is_word("]") {
+            self.bump();
+            Some(port)
+        } else {
+            port.strip_suffix(']')
+        };
+        let Some(port) = port else {
             return self.refuse(token, format!("no `]` behind the port in `{}`", token.shown()));
         };
         if port == "any" {
@@ -331,7 +353,7 @@ impl<'a> Parser<'a> {
         let Some(token) = Some(self.token).filter(|token| token.kind == TokenKind::Word) else {
             return self.wrong(EXPECTED);
         };
-        let number = match token.text.strip_prefix("0x") {
+        let number = match hex_digits(token.text) {
             Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok(),
             Some(_) => None,
             None => decimal(token.text, u64::MAX),
@@ -358,6 +380,11 @@ impl<'a> Parser<'a> {
             }
         }
     }
+}
+
+/// What stands behind `0x`.
+pub(super) fn hex_digits(text: &str) -> Option<&str> {
+    text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))
 }
 
 /// A decimal number of at most `limit`, without a sign.

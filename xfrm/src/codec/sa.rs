@@ -21,7 +21,7 @@ use super::reader::{Attribute, Attributes, u32_at, u64_at};
 use super::writer::MessageWriter;
 use crate::model::limits::Usage;
 use crate::model::mark::Mark;
-use crate::model::sa::{Aead, Encryption, Integrity, ReplayState, Sa, SaName, Statistics};
+use crate::model::sa::{Aead, Encryption, Integrity, ReplayState, STATE_ESN, Sa, SaName, Statistics};
 use crate::request::SpiRequest;
 
 /// The widest window that fits the old field; wider ones need a bitmap attribute.
@@ -40,11 +40,13 @@ pub fn write_sa(writer: &mut MessageWriter, sa: &Sa) -> Result<(), CodecError> {
         None if sa.mode == Mode::Tunnel => info.flags |= XFRM_STATE_AF_UNSPEC,
         None => {}
     }
-    if has_replay_window && sa.replay_window <= PLAIN_WINDOW_MAX {
+    // Extended sequence numbers are counted in the bitmap's attribute alone.
+    let needs_bitmap = sa.replay_window > PLAIN_WINDOW_MAX || sa.flags & STATE_ESN != 0;
+    if has_replay_window && !needs_bitmap {
         info.replay_window = u8::try_from(sa.replay_window).unwrap_or(0);
     }
     writer.emit(&info);
-    if has_replay_window && sa.replay_window > PLAIN_WINDOW_MAX {
+    if has_replay_window && needs_bitmap {
         write_replay_state(writer, sa.replay_window, sa.replay)?;
     }
     write_algorithms(writer, sa)?;

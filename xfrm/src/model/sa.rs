@@ -16,6 +16,9 @@ pub const DEFAULT_REPLAY_WINDOW: u32 = 64;
 /// `XFRM_STATE_ESN`: extended sequence numbers (RFC 4304); the replay window is then always a bitmap.
 pub const STATE_ESN: u8 = 128;
 
+/// `XFRM_STATE_AF_UNSPEC`: a tunnel for packets of either family, whichever its own.
+pub const STATE_AF_UNSPEC: u8 = 32;
+
 /// `XFRM_STATE_ALIGN4`: the header of AH is padded to 4 octets, as RFC 4302 §3.3.3.2.1 has it for IPv4; the kernel's own
 /// default is 8.
 pub const STATE_ALIGN4: u8 = 64;

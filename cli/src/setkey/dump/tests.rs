@@ -1,10 +1,11 @@
 //! The text of `setkey -D` and `-DP`, octet by octet. The trailing blanks are the original's.
 
 use policy::model::addr::host_net;
-use policy::model::sa::{Protocol, ReqId, Spi};
+use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::secret::Secret;
 use xfrm::model::limits::Usage;
-use xfrm::model::sa::{Encryption, Integrity, SaName};
+use xfrm::model::mark::Mark;
+use xfrm::model::sa::{Encryption, Integrity, STATE_AF_UNSPEC, STATE_ESN, SaName};
 
 use super::*;
 
@@ -288,6 +289,27 @@ fn what_only_some_sas_have() {
     assert!(text.contains("\tallocated: 12\thard: 50\tsoft: 0\n"), "{text}");
 }
 
+/// PF_KEY had no words for these: they stand in a line of ours, in front of the last one.
+#[test]
+fn what_setkey_could_not_tell_has_a_line_of_its_own() {
+    let shown = |change: fn(&mut Sa)| {
+        let mut sa = sa();
+        change(&mut sa);
+        let text = print(false, |printer| printer.sas(&[sa]));
+        text.lines().find(|line| line.starts_with("\txfrm:")).map(str::to_owned)
+    };
+    assert_eq!(shown(|_| {}), None);
+    let narrow = shown(|sa| sa.integrity.as_mut().expect("it has one").icv_bits = 96);
+    assert_eq!(narrow.as_deref(), Some("\txfrm: icv=96"));
+    assert_eq!(shown(|sa| sa.flags = 1 | 2 | 4), None, "PF_KEY has flags for these");
+    assert_eq!(shown(|sa| sa.flags = STATE_ESN).as_deref(), Some("\txfrm: flags=0x80"));
+    assert_eq!(shown(|sa| (sa.mode, sa.flags) = (Mode::Tunnel, STATE_AF_UNSPEC)), None, "as setkey makes tunnels");
+    assert_eq!(shown(|sa| sa.mode = Mode::Tunnel).as_deref(), Some("\txfrm: sel=0.0.0.0/0[0],0.0.0.0/0[0],0"));
+    let policy = policy(Direction::Out, vec![template(Mode::Transport, Need::Optional, 16_386)]);
+    let text = print(false, |printer| printer.policies(&[policy]));
+    assert!(text.contains("\tesp/transport//use#16386\n") && !text.contains("xfrm:"), "{text}");
+}
+
 #[test]
 fn a_short_line() {
     let line = print(false, |printer| printer.short(&sa()));
@@ -340,7 +362,7 @@ fn what_is_printed_reads_back_as_it_was() {
     use super::super::lower;
     use super::super::options::PolicyMode;
 
-    let mut sas = vec![sa(), sa(), sa()];
+    let mut sas = vec![sa(), sa(), sa(), sa(), sa()];
     sas[1].name.spi = Spi(0x100);
     sas[1].mode = Mode::Tunnel;
     sas[1].lifetimes.hard.packets = Some(70);
@@ -349,6 +371,15 @@ fn what_is_printed_reads_back_as_it_was() {
     sas[1].encapsulation = Some(Encapsulation { kind: EncapKind::EspInUdp, src_port, dst_port, original_address });
     sas[2].name.protocol = Protocol::Ipcomp;
     (sas[2].encryption, sas[2].integrity, sas[2].compression) = (None, None, Some("deflate".into()));
+    sas[3].integrity.as_mut().expect("it has one").icv_bits = 96;
+    (sas[3].flags, sas[3].extra_flags, sas[3].replay_window) = (STATE_ESN | 1, 2, 64);
+    sas[3].mark = Some(Mark { value: 1, mask: 0xff });
+    sas[3].output_mark = Some(Mark { value: 2, mask: u32::MAX });
+    sas[3].if_id = Some(7);
+    sas[3].selector = Some(Selector::hosts(addr("10.0.0.1"), addr("10.0.0.2")));
+    // A tunnel of the outer family alone, as `ip xfrm` makes it.
+    sas[4].mode = Mode::Tunnel;
+    sas[1].flags |= STATE_AF_UNSPEC;
     for sa in &mut sas {
         // An HMAC's key is as long as its output.
         let key = Secret::new((0..32).collect());
@@ -363,17 +394,31 @@ fn what_is_printed_reads_back_as_it_was() {
             read.push(lower::sa(new));
         }
         // An SA that is put back begins anew.
-        let begun: Vec<Sa> = sas.iter().map(|sa| Sa { usage: Usage::default(), ..sa.clone() }).collect();
+        let mut begun: Vec<Sa> = sas.iter().map(|sa| Sa { usage: Usage::default(), ..sa.clone() }).collect();
+        // The codec writes this flag, and the selector that stands for its absence.
+        begun[1].flags = 0;
+        let everything = "0.0.0.0/0".parse().expect("a network");
+        begun[4].selector = Some(Selector::between(everything, everything));
         assert_eq!(read, begun);
     }
 
     let levels = [(Need::Required, 0), (Need::Required, 5), (Need::Required, 16_400), (Need::Optional, 0)];
-    let templates = levels.map(|(need, reqid)| template(Mode::Tunnel, need, reqid)).to_vec();
-    let mut policies = vec![policy(Direction::Fwd, templates), policy(Direction::In, Vec::new())];
+    let more = [(Need::Optional, 7), (Need::Optional, 20_000)];
+    let templates = levels.iter().chain(&more).map(|(need, reqid)| template(Mode::Tunnel, *need, *reqid)).collect();
+    let ends = Some((addr("fd01::1"), addr("fd01::2")));
+    let narrow = Template { endpoints: ends, spi: Spi(0x1000), ..template(Mode::Transport, Need::Required, 0) };
+    let mut policies = vec![
+        policy(Direction::Fwd, templates),
+        policy(Direction::In, Vec::new()),
+        policy(Direction::Out, vec![narrow]),
+    ];
+    policies[2].mark = Some(Mark { value: 5, mask: 7 });
+    (policies[2].if_id, policies[2].interface, policies[2].flags) = (Some(9), 3, 1);
     policies[0].selector.protocol = UpperProtocol::TCP;
     policies[0].selector.dst_port = 443;
     policies[1].priority = 0;
     policies[1].verdict = Verdict::Block;
+    policies[0].context = Some(SecurityContext { doi: 1, algorithm: 1, label: "a/b hard: 3".to_owned() });
     let script = parse("dump", print(false, |printer| printer.policies(&policies)).as_bytes());
     assert_eq!((script.form, script.render()), (Form::Dump, String::new()));
     for policy in &mut policies {

@@ -1,14 +1,15 @@
-//! A notice of the kernel as a PF_KEY message. Keys are left out: whoever listens wants to know what happens.
+//! What is asked of the kernel, what it answers and what it tells, as PF_KEY messages. Keys are left out: whoever listens wants to know what happens.
 
 use std::net::IpAddr;
 
-use policy::model::sa::Protocol;
+use policy::model::sa::{Direction, Mode, Protocol, Spi};
 use policy::model::selector::{Selector, UpperProtocol};
 use xfrm::model::limits::{Limits, Usage};
 use xfrm::model::notice::{Acquire, Mapping, Notice, Severity};
-use xfrm::model::policy::{Policy, Verdict};
+use xfrm::model::policy::{Policy, PolicyKey, PolicyTarget, Verdict};
 use xfrm::model::sa::{Sa, SaName, Stage};
 use xfrm::model::template::{Need, Template};
+use xfrm::request::{Request, SpiRequest};
 
 use super::number::{self, extension, kind};
 use crate::setkey::lower::FLAGS;
@@ -41,6 +42,71 @@ pub fn message(notice: &Notice, now: u64) -> Option<Vec<u8>> {
         Notice::Other { .. } | Notice::Unreadable { .. } | Notice::Overrun => return None,
     };
     Some(out.finish())
+}
+
+/// What PF_KEY would have sent for `request`, or nothing for what it had no message for.
+pub fn request(request: &Request, now: u64) -> Option<Vec<u8>> {
+    let named = |kind, name: &SaName| {
+        let sa = Sa { replay_window: 0, ..Sa::new(*name, Mode::Transport) };
+        Message::begin(kind, Some(name.protocol), 0).named(&sa, Stage::Larval).ends(name)
+    };
+    let out = match request {
+        Request::AddSa(sa) => Message::begin(kind::ADD, Some(sa.name.protocol), sa.seq).sa(sa, now),
+        Request::UpdateSa(sa) => Message::begin(kind::UPDATE, Some(sa.name.protocol), sa.seq).sa(sa, now),
+        Request::DeleteSa { name, .. } => named(kind::DELETE, name),
+        Request::GetSa { name, .. } => named(kind::GET, name),
+        Request::AllocateSpi(wanted) => {
+            let SpiRequest { protocol, src, dst, .. } = *wanted;
+            let out = Message::begin(kind::GET_SPI, Some(protocol), wanted.seq);
+            let out = out.address(extension::ADDRESS_SRC, src, None).address(extension::ADDRESS_DST, dst, None);
+            out.range(wanted.min, wanted.max)
+        }
+        Request::FlushSas(protocol) => Message::begin(kind::FLUSH, *protocol, 0),
+        Request::AddPolicy(policy) => Message::begin(kind::SPD_ADD, None, 0).policy(policy),
+        Request::UpdatePolicy(policy) => Message::begin(kind::SPD_UPDATE, None, 0).policy(policy),
+        Request::DeletePolicy(key) => Message::begin(kind::SPD_DELETE, None, 0).policy_name(key),
+        Request::GetPolicy(key) => Message::begin(kind::SPD_GET, None, 0).policy_name(key),
+        Request::FlushPolicies(_) => Message::begin(kind::SPD_FLUSH, None, 0),
+        Request::RefreshPolicy(_) | Request::SadInfo | Request::SpdInfo => return None,
+    };
+    Some(out.finish())
+}
+
+/// The head of a message with an error number: how PF_KEY answered. 0 is success.
+pub fn answer(request: &[u8], errno: i32) -> Vec<u8> {
+    const UNITS: u16 = 2;
+    let mut head: Vec<u8> = request.iter().copied().take(usize::from(UNITS) * 8).collect();
+    head.iter_mut().skip(2).take(1).for_each(|octet| *octet = u8::try_from(errno).unwrap_or(u8::MAX));
+    head.iter_mut().skip(4).zip(UNITS.to_ne_bytes()).for_each(|(octet, value)| *octet = value);
+    head
+}
+
+/// `SADB_DUMP` and `SADB_X_SPDDUMP`: the question.
+pub fn dump(what: Dumped) -> Vec<u8> {
+    match what {
+        Dumped::Sas(protocol) => Message::begin(kind::DUMP, protocol, 0),
+        Dumped::Policies => Message::begin(kind::SPD_DUMP, None, 0),
+    }
+    .finish()
+}
+
+/// What a dump is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dumped {
+    /// SAs, of one protocol or of all.
+    Sas(Option<Protocol>),
+    /// Policies.
+    Policies,
+}
+
+/// One SA that the kernel told of, as the answer `kind` to a question.
+pub fn told_sa(kind: u8, sa: &Sa, now: u64) -> Vec<u8> {
+    Message::begin(kind, Some(sa.name.protocol), sa.seq).sa(sa, now).finish()
+}
+
+/// One policy that the kernel told of in a dump.
+pub fn told_policy(policy: &Policy) -> Vec<u8> {
+    Message::begin(kind::SPD_DUMP, None, 0).policy(policy).finish()
 }
 
 fn asked(acquire: &Acquire) -> Message {
@@ -167,6 +233,25 @@ impl Message {
         out.usage(&policy.usage).rule(policy)
     }
 
+    /// `struct sadb_spirange`.
+    fn range(mut self, min: Spi, max: Spi) -> Self {
+        let body = [min.0.to_ne_bytes(), max.0.to_ne_bytes(), [0; 4]].concat();
+        self.extend(extension::SPI_RANGE, &body);
+        self
+    }
+
+    fn policy_name(self, key: &PolicyKey) -> Self {
+        let (selector, index) = match key.target {
+            PolicyTarget::Selector { selector, .. } => (selector, 0),
+            PolicyTarget::Index(index) => return self.rule(&Policy { index, ..nameless(key.direction) }),
+        };
+        let policy = Policy { selector, index, ..nameless(key.direction) };
+        let Selector { src, dst, protocol, src_port, dst_port } = selector;
+        let out = self.net(extension::ADDRESS_SRC, protocol, (src.addr(), src.prefix_len()), src_port);
+        let out = out.net(extension::ADDRESS_DST, protocol, (dst.addr(), dst.prefix_len()), dst_port);
+        out.rule(&policy)
+    }
+
     /// `struct sadb_x_policy` and its requests.
     fn rule(mut self, policy: &Policy) -> Self {
         let kind: u16 = match policy.verdict {
@@ -178,14 +263,20 @@ impl Message {
         body.extend([number::direction(policy.place.direction()), 0]);
         body.extend(policy.index.to_ne_bytes());
         body.extend(policy.priority.to_ne_bytes());
-        policy.templates.iter().for_each(|template| body.extend(request(template)));
+        policy.templates.iter().for_each(|template| body.extend(rule_request(template)));
         self.extend(extension::POLICY, &body);
         self
     }
 }
 
+/// A policy of which the direction alone counts.
+fn nameless(direction: Direction) -> Policy {
+    let any = Selector::hosts(IpAddr::from([0; 4]), IpAddr::from([0; 4]));
+    Policy::new(any, direction, Verdict::Allow, Vec::new())
+}
+
 /// `struct sadb_x_ipsecrequest`.
-fn request(template: &Template) -> Vec<u8> {
+fn rule_request(template: &Template) -> Vec<u8> {
     let level = match (template.need, template.reqid.0) {
         (Need::Optional, _) => 1,
         (Need::Required, 0) => 2,

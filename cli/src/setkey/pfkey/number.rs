@@ -9,24 +9,34 @@ pub const VERSION: u8 = 2;
 
 /// `SADB_*` and `SADB_X_*`: what a message is about.
 pub mod kind {
+    /// `SADB_GETSPI`.
+    pub const GET_SPI: u8 = 1;
     /// `SADB_UPDATE`.
     pub const UPDATE: u8 = 2;
     /// `SADB_ADD`.
     pub const ADD: u8 = 3;
     /// `SADB_DELETE`.
     pub const DELETE: u8 = 4;
+    /// `SADB_GET`.
+    pub const GET: u8 = 5;
     /// `SADB_ACQUIRE`.
     pub const ACQUIRE: u8 = 6;
     /// `SADB_EXPIRE`.
     pub const EXPIRE: u8 = 8;
     /// `SADB_FLUSH`.
     pub const FLUSH: u8 = 9;
+    /// `SADB_DUMP`.
+    pub const DUMP: u8 = 10;
     /// `SADB_X_SPDUPDATE`.
     pub const SPD_UPDATE: u8 = 13;
     /// `SADB_X_SPDADD`.
     pub const SPD_ADD: u8 = 14;
     /// `SADB_X_SPDDELETE`.
     pub const SPD_DELETE: u8 = 15;
+    /// `SADB_X_SPDGET`.
+    pub const SPD_GET: u8 = 16;
+    /// `SADB_X_SPDDUMP`.
+    pub const SPD_DUMP: u8 = 18;
     /// `SADB_X_SPDFLUSH`.
     pub const SPD_FLUSH: u8 = 19;
     /// `SADB_X_SPDEXPIRE`.
@@ -55,6 +65,8 @@ pub mod extension {
     pub const KEY_AUTH: u16 = 8;
     /// `SADB_EXT_KEY_ENCRYPT`.
     pub const KEY_ENCRYPT: u16 = 9;
+    /// `SADB_EXT_SPIRANGE`.
+    pub const SPI_RANGE: u16 = 16;
     /// `SADB_X_EXT_POLICY`.
     pub const POLICY: u16 = 18;
     /// `SADB_X_EXT_SA2`.

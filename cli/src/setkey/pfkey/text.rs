@@ -169,14 +169,14 @@ fn socket_address(out: &mut String, octets: &[u8]) -> Result<usize, Wrong> {
     let length = match family {
         2 => {
             let address = Ipv4Addr::from(octets_at::<4>(octets, 4, what)?);
-            writeln!(out, "sockaddr{{ len=16 family={family} port={port}\n {}", Hex(&address.octets()))?;
+            write!(out, "sockaddr{{ len=16 family={family} port={port}\n{}", Hex(&address.octets()))?;
             16
         }
         10 => {
             let (flow, scope) = (u32_at(octets, 4, what)?, u32_at(octets, 24, what)?);
             let address = Ipv6Addr::from(octets_at::<16>(octets, 8, what)?);
             writeln!(out, "sockaddr{{ len=28 family={family} port={port}")?;
-            writeln!(out, "  flowinfo=0x{flow:08x}, scope_id=0x{scope:08x}\n {}", Hex(&address.octets()))?;
+            write!(out, "  flowinfo=0x{flow:08x}, scope_id=0x{scope:08x}\n{}", Hex(&address.octets()))?;
             28
         }
         other => return Err(CodecError::Family(other).into()),
@@ -222,9 +222,9 @@ mod tests {
              sadb_ext{ len=4 type=4 }\nsadb_lifetime{ alloc=0, bytes=0\n  addtime=0, usetime=0 }\n\
              sadb_ext{ len=4 type=2 }\nsadb_lifetime{ alloc=0, bytes=0\n  addtime=0, usetime=0 }\n\
              sadb_ext{ len=3 type=5 }\nsadb_address{ proto=0 prefixlen=32 reserved=0x0000 }\n\
-             sockaddr{ len=16 family=2 port=0\n  0a000001\n  }\n\
+             sockaddr{ len=16 family=2 port=0\n 0a000001  }\n\
              sadb_ext{ len=3 type=6 }\nsadb_address{ proto=0 prefixlen=32 reserved=0x0000 }\n\
-             sockaddr{ len=16 family=2 port=0\n  0a000002\n  }\n"
+             sockaddr{ len=16 family=2 port=0\n 0a000002  }\n"
         );
         assert!(!octets.windows(4).any(|four| four == [7; 4]), "no key");
     }
@@ -235,7 +235,7 @@ mod tests {
         let notice = Notice::SaExpired { sa: Box::new(sa.clone()), severity: Severity::Hard };
         let text = describe(&message(&notice, 100).expect("a message"));
         assert!(text.starts_with("sadb_msg{ version=2 type=8 errno=0 satype=3\n"), "{text}");
-        assert!(text.contains("scope_id=0x00000000\n  fd010000 00000000 00000000 00000002\n  }\n"), "{text}");
+        assert!(text.contains("scope_id=0x00000000\n fd010000 00000000 00000000 00000002  }\n"), "{text}");
 
         let template = Template {
             protocol: Protocol::Esp,
@@ -252,7 +252,7 @@ mod tests {
         assert!(
             text.contains("sadb_x_policy{ type=2 dir=2 id=0 priority=0 }\n { len=72 proto=50 mode=2 level=3 reqid=5\n")
         );
-        assert!(text.ends_with("00000002\n  }\n }\n"), "{text}");
+        assert!(text.ends_with("00000002  }\n }\n"), "{text}");
     }
 
     #[test]
