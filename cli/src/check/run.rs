@@ -47,10 +47,12 @@ pub fn check(paths: &[PathBuf], racoon_strict: bool, deny_list: &SharedDenyList)
             configs.extend(config(name, &text, racoon_strict, &mut findings));
         }
     }
+    // A script with a mistake says nothing of what is asked for.
+    let are_whole = scripts.iter().all(|script| script.first_error().is_none());
     for one in &configs {
         files(one, deny_list, &mut findings);
-        for script in scripts.iter().filter(|script| script.first_error().is_none()) {
-            findings.extend(policies::compare(&one.config, &one.name, script));
+        if are_whole && !scripts.is_empty() {
+            findings.extend(policies::compare(&one.config, &one.name, &scripts.iter().collect::<Vec<_>>()));
         }
     }
     let count = |level| findings.iter().filter(|finding: &&Finding| finding.level == level).count();

@@ -36,6 +36,7 @@ pub mod seeds;
 mod services;
 mod setkey;
 mod setkey_generate;
+mod setkey_words;
 mod shapes;
 pub mod stage;
 mod suites;
@@ -136,6 +137,7 @@ pub fn all() -> Vec<Scenario> {
     services::add(&mut out);
     setkey::add(&mut out);
     setkey_generate::add(&mut out);
+    setkey_words::add(&mut out);
     out
 }
 

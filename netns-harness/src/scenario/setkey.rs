@@ -33,10 +33,10 @@ const SOON: Duration = Duration::from_secs(30);
 /// The script's place on a host.
 const SCRIPT: &str = "/etc/ipsec-tools.conf";
 
-const KEY_16: &str = "0x000102030405060708090a0b0c0d0e0f";
-const KEY_20: &str = "0x000102030405060708090a0b0c0d0e0f10111213";
+pub(super) const KEY_16: &str = "0x000102030405060708090a0b0c0d0e0f";
+pub(super) const KEY_20: &str = "0x000102030405060708090a0b0c0d0e0f10111213";
 const KEY_24: &str = "0x000102030405060708090a0b0c0d0e0f1011121314151617";
-const KEY_32: &str = "0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub(super) const KEY_32: &str = "0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const KEY_64: &str = "0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\
                       202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f";
 
@@ -153,7 +153,7 @@ fn script() -> String {
 }
 
 /// setkey with these arguments, which must end with exit code 0 and complain of nothing but weak algorithms.
-fn setkey(program: &Path, host: &Host, arguments: &[&str]) -> Result<Finished> {
+pub(super) fn setkey(program: &Path, host: &Host, arguments: &[&str]) -> Result<Finished> {
     let done = host.run(program, arguments)?;
     let complaint = done.stderr.lines().any(|line| line.starts_with("setkey:") || line.contains("error:"));
     if done.status.success() && !complaint {
@@ -163,7 +163,7 @@ fn setkey(program: &Path, host: &Host, arguments: &[&str]) -> Result<Finished> {
     Err(Failure::new(what).with("its output", done.output()))
 }
 
-fn empty(program: &Path, host: &Host) -> Result<()> {
+pub(super) fn empty(program: &Path, host: &Host) -> Result<()> {
     setkey(program, host, &["-F"])?;
     setkey(program, host, &["-F", "-P"])?;
     match kernel_state::raw(host)?.len() {
@@ -173,7 +173,7 @@ fn empty(program: &Path, host: &Host) -> Result<()> {
 }
 
 /// Fails unless the two dumps are the same, octet by octet.
-fn same(what: &str, one: &[Vec<u8>], other: &[Vec<u8>]) -> Result<()> {
+pub(super) fn same(what: &str, one: &[Vec<u8>], other: &[Vec<u8>]) -> Result<()> {
     if one == other {
         return Ok(());
     }

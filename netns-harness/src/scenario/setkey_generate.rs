@@ -1,12 +1,13 @@
 //! `xfrmctl generate`: keylime's subnets file becomes a setkey script whose excludes exclude, and the racoon.conf that goes
 //! with it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::capture::{Capture, Traffic};
 use crate::desk::Desk;
 use crate::failure::{Failure, Result};
-use crate::host::Family;
+use crate::host::{Family, Host};
 use crate::kernel_state;
 use crate::peer::ours::{self, Ours};
 use crate::peer::{PATIENCE, Peer};
@@ -15,6 +16,7 @@ use crate::pki::{Authority, Style, Validity};
 use crate::process;
 use crate::scenario::Scenario;
 use crate::scenario::seeds::unpack_payload;
+use crate::scenario::stage::QUIET;
 use crate::topology::{self, OUTSIDE};
 use crate::wait;
 
@@ -35,8 +37,8 @@ fn play(desk: &mut Desk) -> Result<()> {
     desk.keys.fill()?;
     let authority = Authority::root(&mut desk.keys, "Keylime Certificate Authority")?;
     // Not the desk's own LAN: there a packet in clear is a failure.
-    let lan = topology::lan(desk.folder(), &["alice", "bob", "carol"])?;
-    let [alice, bob, carol] = lan.hosts.as_slice() else { return Err(Failure::new("three hosts were made")) };
+    let lan = topology::lan(desk.folder(), &["alice", "bob", "carol", "dave"])?;
+    let [alice, bob, carol, dave] = lan.hosts.as_slice() else { return Err(Failure::new("four hosts were made")) };
     let program = desk.program("xfrmctl");
     let mut peers = Vec::new();
     for (host, serial) in [(alice, 2), (bob, 3)] {
@@ -78,11 +80,41 @@ fn play(desk: &mut Desk) -> Result<()> {
     }
     wait::until(Duration::from_secs(20), "two pairs of SAs on alice", || Ok(kernel_state::sas(alice)?.len() == 4))
         .map_err(evidence)?;
+    ping::unanswered(dave, bob.address(Family::V4), QUIET).map_err(evidence)?;
+    ping::unanswered(bob, dave.address(Family::V4), QUIET).map_err(evidence)?;
+    desk.proved("dave, whom the subnets include and who has no IPsec, gets no answer from bob, nor asks bob him");
+    forwarded(desk, [alice, bob, carol]).map_err(evidence)?;
     let mut total = Traffic::default();
     for capture in captures {
         total.add(capture.finish()?);
     }
     judge(desk, &total).map_err(evidence)
+}
+
+/// Bob, who is included, and carol, who is not, by way of alice: her `fwd` policies and those for `out` let it pass.
+fn forwarded(desk: &mut Desk, [alice, bob, carol]: [&Rc<Host>; 3]) -> Result<()> {
+    let settings = ["net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0"];
+    let [via, to_bob, to_carol] = [alice, bob, carol].map(|host| host.address(Family::V4).to_string());
+    alice.check("sysctl", &["-q", "-w", settings[0], settings[1]])?;
+    bob.netns().ip(&["route", "add", &format!("{to_carol}/32"), "via", &via])?;
+    carol.netns().ip(&["route", "add", &format!("{to_bob}/32"), "via", &via])?;
+    let forwarded = || -> Result<u64> {
+        let text = alice.check("cat", &["/proc/net/snmp"])?;
+        let mut ip = text.lines().filter(|line| line.starts_with("Ip:"));
+        let names = ip.next().unwrap_or_default().split(' ');
+        let numbers = ip.next().unwrap_or_default().split(' ');
+        let found = names.zip(numbers).find(|(name, _)| *name == "ForwDatagrams");
+        Ok(found.and_then(|(_, number)| number.parse().ok()).unwrap_or(0))
+    };
+    let before = forwarded()?;
+    ping::answered(bob, carol.address(Family::V4), PATIENCE)?;
+    ping::answered(carol, bob.address(Family::V4), PATIENCE)?;
+    let count = forwarded()? - before;
+    if count < 4 {
+        return Err(Failure::new(format!("alice forwarded {count} packets")));
+    }
+    desk.proved(format!("alice forwards {count} packets between bob and carol, in clear both ways"));
+    Ok(())
 }
 
 /// Everything between alice and bob in ESP, everything between alice and carol in clear.
@@ -94,7 +126,14 @@ fn judge(desk: &mut Desk, total: &Traffic) -> Result<()> {
             return Err(Failure::new(format!("no ping in clear between {one} and {other}")).with("in clear", all()));
         }
     }
-    if let Some(line) = total.plaintext.iter().find(|line| line.contains("10.1.0.2 ") || line.contains("fd01::2 ")) {
+    // What dave asks and carol is told in clear is no affair of alice's and bob's.
+    let both = |line: &&String, one: &str, other: &str| {
+        line.starts_with(&format!("{one} > {other} ")) || line.starts_with(&format!("{other} > {one} "))
+    };
+    let is_bobs = |line: &&String| line.starts_with("10.1.0.2 > 10.1.0.4 ");
+    let between =
+        |line: &&String| both(line, "10.1.0.1", "10.1.0.2") || both(line, "fd01::1", "fd01::2") || is_bobs(line);
+    if let Some(line) = total.plaintext.iter().find(between) {
         return Err(Failure::new(format!("something in clear with bob: {line}")).with("in clear", all()));
     }
     if total.esp < 4 {

@@ -8,7 +8,9 @@ use super::subnets::Subnets;
 
 /// A setkey script: `discard` nothing, `none` for what is excluded, ESP in transport mode for the rest.
 ///
-/// Excludes come first: among policies of one priority Linux takes the one that was there first.
+/// Excludes come first: among policies of one priority Linux takes the one that was there first. They hold for what an
+/// excluded network sends as well as for what it is sent, so that one file serves every host, an excluded one and a
+/// router between others among them.
 pub fn setkey_script(subnets: &Subnets) -> String {
     let mut out = String::from("#!/usr/sbin/setkey -f\nflush;\nspdflush;\n");
     let groups = [
@@ -21,6 +23,10 @@ pub fn setkey_script(subnets: &Subnets) -> String {
             let any = everything_like(network);
             let _ = writeln!(out, "spdadd {any} {network} any -P out {policy};");
             let _ = writeln!(out, "spdadd {network} {any} any -P in {policy};");
+            if policy == "none" {
+                let _ = writeln!(out, "spdadd {network} {any} any -P out {policy};");
+                let _ = writeln!(out, "spdadd {any} {network} any -P in {policy};");
+            }
         }
     }
     out
@@ -87,6 +93,8 @@ mod tests {
             [
                 "spdadd 0.0.0.0/0 10.0.0.1/32 any -P out none;",
                 "spdadd 10.0.0.1/32 0.0.0.0/0 any -P in none;",
+                "spdadd 10.0.0.1/32 0.0.0.0/0 any -P out none;",
+                "spdadd 0.0.0.0/0 10.0.0.1/32 any -P in none;",
                 "spdadd 0.0.0.0/0 10.0.0.0/8 any -P out ipsec esp/transport//require;",
                 "spdadd 10.0.0.0/8 0.0.0.0/0 any -P in ipsec esp/transport//require;",
                 "spdadd ::/0 fd00::/8 any -P out ipsec esp/transport//require;",

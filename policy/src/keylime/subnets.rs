@@ -55,7 +55,8 @@ enum Section {
 pub fn parse(file_name: &str, text: &[u8]) -> SubnetsFile {
     let mut sources = Sources::default();
     let file = sources.add(file_name, text);
-    let mut reader = Reader { file, section: None, subnets: Subnets::default(), findings: Diagnostics::default() };
+    let (subnets, findings) = (Subnets::default(), Diagnostics::default());
+    let mut reader = Reader { file, section: None, subnets, places: [Vec::new(), Vec::new()], findings };
     let mut start = 0;
     for line in sources.text(file).split_inclusive('\n') {
         reader.line(start, line);
@@ -70,6 +71,8 @@ struct Reader {
     file: FileId,
     section: Option<Section>,
     subnets: Subnets,
+    /// Where each network of `subnets` stands.
+    places: [Vec<Span>; 2],
     findings: Diagnostics,
 }
 
@@ -106,9 +109,10 @@ impl Reader {
             );
         }
         let network = network.trunc();
-        let list = match self.section {
-            Some(Section::Ipsec) => &mut self.subnets.ipsec,
-            Some(Section::Exclude) => &mut self.subnets.exclude,
+        let [at_ipsec, at_exclude] = &mut self.places;
+        let (list, places) = match self.section {
+            Some(Section::Ipsec) => (&mut self.subnets.ipsec, at_ipsec),
+            Some(Section::Exclude) => (&mut self.subnets.exclude, at_exclude),
             None => {
                 return self.findings.push(
                     Diagnostic::error(span, "a network in front of the first section").hint("begin with `ipsec`"),
@@ -118,20 +122,27 @@ impl Reader {
         if list.contains(&network) {
             return self.findings.warning(span, format!("{network} is given twice in this section"));
         }
-        if matches!(self.section, Some(Section::Exclude)) {
-            list.push(network);
-            if !self.subnets.ipsec.iter().any(|ipsec| overlap(ipsec, &network)) {
-                self.findings.warning(span, format!("{network} lies in no `ipsec` network above: nothing is excluded"));
-            }
-        } else {
-            list.push(network);
-        }
+        list.push(network);
+        places.push(span);
     }
 
     fn finish(&mut self) {
         if self.subnets.ipsec.is_empty() && self.findings.errors() == 0 {
             let start = Span::new(self.file, 0..0);
             self.findings.push(Diagnostic::error(start, "no `ipsec` network: nothing would be protected"));
+        }
+        let Subnets { ipsec, exclude } = &self.subnets;
+        let [at_ipsec, at_exclude] = &self.places;
+        for (network, span) in exclude.iter().zip(at_exclude) {
+            if !ipsec.iter().any(|ipsec| overlap(ipsec, network)) {
+                self.findings.warning(*span, format!("{network} lies in no `ipsec` network: nothing is excluded"));
+            }
+        }
+        for (network, span) in ipsec.iter().zip(at_ipsec) {
+            if let Some(whole) = exclude.iter().find(|exclude| exclude.contains(network)) {
+                self.findings
+                    .warning(*span, format!("{network} is excluded whole by {whole}: nothing of it is protected"));
+            }
         }
     }
 }
@@ -174,5 +185,10 @@ mod tests {
         assert!(parse("s", b"exclude\n10.0.0.1\n").render().contains("no `ipsec` network"));
         let text = parse("s", b"ipsec\n10.0.0.0/8\nexclude\n11.0.0.1\n").render();
         assert!(text.contains("s:4:1: warning: 11.0.0.1/32 lies in no `ipsec` network"), "{text}");
+        let text = parse("s", b"exclude\n10.0.0.0/8\nipsec\n10.1.0.0/16\n192.168.0.0/24\n").render();
+        assert!(text.contains("s:4:1: warning: 10.1.0.0/16 is excluded whole by 10.0.0.0/8"), "{text}");
+        assert_eq!(text.matches("warning").count(), 1, "the order of the sections does not matter: {text}");
+        let overlapping = parse("s", b"ipsec\n10.0.0.0/8\n10.1.0.0/16\nfd00::/8\nexclude\n10.1.0.1\nfd00::1\n");
+        assert_eq!(overlapping.render(), "");
     }
 }

@@ -61,7 +61,7 @@ pub struct Algorithm {
 }
 
 /// Ciphers that setkey of old had and we (or Linux) lack.
-pub const LACKING_CIPHERS: &[&str] = &["des-deriv", "des-32iv", "simple", "rc5-cbc", "skipjack", "aes-gcm-16"];
+pub const LACKING_CIPHERS: &[&str] = &["des-deriv", "des-32iv", "simple", "rc5-cbc", "skipjack"];
 /// Integrity algorithms that setkey of old had and we (or Linux) lack.
 pub const LACKING_INTEGRITY: &[&str] = &["keyed-md5", "keyed-sha1", "tcp-md5"];
 
@@ -101,6 +101,12 @@ const RIPEMD160: Algorithm = Algorithm {
 /// starts again under the same key gives everything away (RFC 4106 §2), and keys of scripts stay.
 fn keyed_by_hand() -> impl Iterator<Item = Cipher> {
     Cipher::ALL.into_iter().filter(|cipher| cipher.facts().salt == 0)
+}
+
+/// Is this a cipher with an ICV of its own, as FreeBSD's setkey or our dumps call it?
+pub(super) fn is_combined(name: &str) -> bool {
+    let salted = Cipher::ALL.into_iter().filter(|cipher| cipher.facts().salt != 0);
+    salted.map(|cipher| cipher.facts().setkey).any(|known| known == name) || ["aes-gcm", "aes-gmac"].contains(&name)
 }
 
 /// Every name behind `-E`, for suggestions.

@@ -147,6 +147,11 @@ impl<'a> Parser<'a> {
             None if algorithm::LACKING_CIPHERS.contains(&token.text) => {
                 self.refuse(token, format!("the cipher `{}` is not supported", token.text))
             }
+            None if algorithm::is_combined(token.text) => self.fail(
+                Diagnostic::error(token.span, format!("`{}` takes no key of a script", token.text))
+                    .found(token.shown())
+                    .hint("its counter begins anew with the SA, which gives everything away (RFC 4106 section 2)"),
+            ),
             None => self.fail(
                 Diagnostic::error(token.span, format!("`{}` is no cipher", token.shown()))
                     .found(token.shown())
@@ -231,11 +236,14 @@ impl<'a> Parser<'a> {
                         }
                         Ok(Secret::new(key))
                     }
-                    None => self.fail(
-                        Diagnostic::error(token.span, "this is no key")
+                    None => {
+                        let wrong = Diagnostic::error(token.span, "this is no key")
                             .found("a key")
-                            .expected("a string in quotes, or 0x and hexadecimal digits"),
-                    ),
+                            .expected("a string in quotes, or 0x and hexadecimal digits");
+                        // A word processor's quotes.
+                        let is_curly = token.text.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2033}']);
+                        self.fail(if is_curly { wrong.hint("the quotes are those of ASCII: \"") } else { wrong })
+                    }
                 }
             }
             _ => self.wrong("a key"),

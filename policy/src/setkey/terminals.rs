@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::lexer::{Lexer, Token, TokenKind};
 use super::names::{MAX_ADDRESSES, Names};
+use super::parser::COMMANDS;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::addr::IpNet;
 use crate::model::sa::{Protocol, Spi};
@@ -135,7 +136,15 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn fail<T>(&mut self, diagnostic: Diagnostic) -> Parsed<T> {
-        self.diagnostics.push(diagnostic);
+        let hint = match diagnostic.found.as_deref() {
+            Some("\\") => Some("a command goes on in the next line by itself: leave the `\\` out"),
+            Some(word) if COMMANDS.contains(&word) => Some("is the `;` in front of it missing?"),
+            _ => None,
+        };
+        self.diagnostics.push(match hint {
+            Some(hint) if diagnostic.hint.is_none() => diagnostic.hint(hint),
+            _ => diagnostic,
+        });
         Err(GivenUp)
     }
 
@@ -184,11 +193,13 @@ impl<'a> Parser<'a> {
     pub(super) fn range(&mut self) -> Parsed<Written<'a, IpNet>> {
         let token = self.word("an address or a network")?;
         let (text, mut port) = self.split_port(token)?;
-        if let (false, None, Some(prefix)) = (text.contains('/'), &port, self.token.text.strip_prefix('/')) {
-            // The prefix may be a word of its own.
-            let behind = self.bump();
+        // `ADDR`, `/` and the length may be words of their own.
+        let glued = text.strip_suffix('/');
+        let apart = self.token.text.strip_prefix('/').filter(|_| !text.contains('/') && port.is_none());
+        if let Some((text, behind)) = glued.map(|text| (text, "")).or(apart.map(|prefix| (text, prefix))) {
+            let slash = if glued.is_none() { self.bump() } else { token };
             let prefix =
-                if prefix.is_empty() { self.word("a prefix length")? } else { Token { text: prefix, ..behind } };
+                if behind.is_empty() { self.word("a prefix length")? } else { Token { text: behind, ..slash } };
             let (length, behind_it) = self.split_port(prefix)?;
             port = behind_it;
             let mut nets = Vec::new();
