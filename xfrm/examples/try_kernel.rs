@@ -63,7 +63,7 @@ fn transport_policy(direction: Direction, last: u8) -> Policy {
 }
 
 fn try_policies() -> Outcome {
-    let mut events = EventStream::open(&[Group::Policy])?;
+    let mut events = EventStream::open(&[Group::Policy], None)?;
     let mut kernel = Connection::open()?;
     let policy = transport_policy(Direction::Out, 2);
     let requests = [
@@ -107,7 +107,7 @@ fn try_policies() -> Outcome {
     expect(sockets == 4, "bypass policies of two sockets are listed")?;
     drop((udp, udp6));
 
-    let mut small = EventStream::open(&[Group::Policy])?;
+    let mut small = EventStream::open(&[Group::Policy], None)?;
     rustix::net::sockopt::set_socket_recv_buffer_size(&small, 4096)?;
     let numbered: Vec<Request> = (0..500).map(|number| Request::AddPolicy(Box::new(numbered_policy(number)))).collect();
     kernel.execute(&numbered);
@@ -187,7 +187,7 @@ fn esp(spi: u32, src: &str, dst: &str) -> Sa {
 }
 
 fn try_sas() -> Outcome {
-    let mut events = EventStream::open(&Group::ALL)?;
+    let mut events = EventStream::open(&Group::ALL, None)?;
     let mut kernel = Connection::open()?;
     let (us, peer) = ("10.9.0.1", "10.9.0.2");
 

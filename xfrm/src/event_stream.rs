@@ -56,16 +56,18 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Opens the socket and joins `groups`. Notices start now: a dump made afterwards misses nothing.
-    pub fn open(groups: &[Group]) -> Result<Self, Refusal> {
-        Self::try_open(groups).map_err(|error| Refusal::from_io("listening for XFRM notices", &error))
+    /// Opens the socket and joins `groups`. Notices start now: a dump made afterwards misses nothing. They wait in `buffer`
+    /// octets (Linux counts its own overhead too, and takes twice the number), or 16 MiB.
+    pub fn open(groups: &[Group], buffer: Option<usize>) -> Result<Self, Refusal> {
+        Self::try_open(groups, buffer.unwrap_or(RECEIVE_BUFFER))
+            .map_err(|error| Refusal::from_io("listening for XFRM notices", &error))
     }
 
-    fn try_open(groups: &[Group]) -> io::Result<Self> {
+    fn try_open(groups: &[Group], buffer: usize) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_XFRM)?;
         // Before the groups: an unbound socket joins without an error and never hears a thing.
         socket.bind_auto()?;
-        grow_receive_buffer(&socket, RECEIVE_BUFFER);
+        grow_receive_buffer(&socket, buffer);
         for group in groups {
             socket.add_membership(group.number())?;
         }

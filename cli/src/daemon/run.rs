@@ -128,7 +128,7 @@ impl Daemon {
         // Signals first: one that comes from here on is answered in order.
         let signals = Signals::listen().map_err(system("listening for signals"))?;
         // Notices before the dump: what changes in between is heard.
-        let events = Events::open()?;
+        let events = Events::open(loaded.daemon.notice_buffer)?;
         create_run_dir(&args.places.run_dir()).map_err(system("run-time directory"))?;
         let shelf = Shelf::new(&args.places.state_dir());
         let crls = Arc::new(CrlStore::open(Some(shelf), clock::now().wall));
@@ -399,9 +399,9 @@ struct Events {
 }
 
 impl Events {
-    fn open() -> Result<Self, RunError> {
+    fn open(buffer: Option<usize>) -> Result<Self, RunError> {
         use std::os::fd::AsFd;
-        let stream = EventStream::open(&Group::ALL).map_err(RunError::Notices)?;
+        let stream = EventStream::open(&Group::ALL, buffer).map_err(RunError::Notices)?;
         let descriptor = stream.as_fd().try_clone_to_owned().map_err(system("notices"))?;
         let readiness = Readiness::register(descriptor).map_err(system("notices"))?;
         Ok(Self { stream, readiness })

@@ -29,7 +29,7 @@ pub enum MonitorError {
 /// # Errors
 /// Returns only when the kernel cannot be heard or nobody reads.
 pub fn listen(stamp: Stamp, hex: bool) -> Result<(), MonitorError> {
-    let mut events = EventStream::open(&Group::ALL)?;
+    let mut events = EventStream::open(&Group::ALL, None)?;
     loop {
         match poll(&mut [PollFd::new(&events, PollFlags::IN)], None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

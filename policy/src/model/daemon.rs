@@ -68,6 +68,8 @@ pub struct DaemonConfig {
     pub script_dir: Option<String>,
     /// `path pidfile`.
     pub pid_file: Option<String>,
+    /// `pfkey_buffer`: octets that the kernel's notices may wait in; `None` takes what is usual.
+    pub notice_buffer: Option<usize>,
     /// `listen`.
     pub listen: Listen,
     /// `log`.

@@ -268,7 +268,7 @@ pub const DIRECTIVES: &[Directive] = &{
         works(Global, "mode_cfg", "{ ... }"),
         works(Global, "revocation", "{ ... }").ours(),
         inert(Global, "padding", "{ ... }", PADS),
-        inert(Global, "pfkey_buffer", "N", "there is no PF_KEY socket: the kernel's notices have a buffer of 16 MiB"),
+        works(Global, "pfkey_buffer", "N"),
         works(Global, "complex_bundle", "on|off"),
         inert(Global, "complex_bundle", "off", "the protocols of a policy are proposed together or not at all")
             .only(&["off"]),

@@ -36,6 +36,9 @@ impl Display for Printed<'_> {
             }
         }
         writeln!(f, "log {};", log_level(config.log))?;
+        if let Some(octets) = config.notice_buffer {
+            writeln!(f, "pfkey_buffer {};", octets / 1024)?;
+        }
         listen(f, &config.listen)?;
         privsep(f, &config.privsep)?;
         timers(f, &config.timers)?;

@@ -28,7 +28,9 @@ impl Resolver<'_> {
             "listen" => self.block(args, Self::listen),
             "padding" => self.block(args, Self::padding),
             "pfkey_buffer" => {
-                args.number32(self.diagnostics);
+                let kilobytes = args.number32(self.diagnostics).and_then(|number| usize::try_from(number).ok());
+                self.config.notice_buffer =
+                    kilobytes.filter(|number| *number > 0).map(|number| number.saturating_mul(1024));
             }
             "complex_bundle" => {
                 args.switch(self.diagnostics);
