@@ -22,6 +22,8 @@ struct Inspector {
     now: Asn1Time,
     soon: Asn1Time,
     findings: Vec<Finding>,
+    /// Does every block let those pass whom a stale CRL does not list?
+    is_lax: bool,
 }
 
 /// What is wrong with the files of a configuration. What keeps the daemon from starting (missing files, keys that do
@@ -31,7 +33,8 @@ struct Inspector {
 /// OpenSSL's, if it cannot tell the time.
 pub fn inspect(config: &DaemonConfig) -> Result<Vec<Finding>, openssl::error::ErrorStack> {
     let now = Asn1Time::days_from_now(0)?;
-    let mut inspector = Inspector { now, soon: Asn1Time::days_from_now(SOON)?, findings: Vec::new() };
+    let is_lax = config.remotes.iter().all(|remote| remote.crl == CrlStrictness::Lax);
+    let mut inspector = Inspector { now, soon: Asn1Time::days_from_now(SOON)?, findings: Vec::new(), is_lax };
     let own = config.remotes.iter().filter_map(|remote| remote.certificate.as_ref()).map(|files| &files.certificate);
     let trusted = config.remotes.iter().flat_map(|remote| remote.ca_file.iter().chain(&remote.peers_certfile));
     let files: BTreeSet<&String> = own.chain(trusted).collect();
@@ -136,6 +139,11 @@ impl Inspector {
 
     fn crl(&mut self, file: &Path, crl: &X509Crl) {
         match crl.next_update() {
+            Some(next) if is_before(next, &self.now) && self.is_lax => {
+                let text =
+                    format!("the CRL is stale since {next}: what it lists is refused, the rest passes (`crl lax`)");
+                self.add(Level::Warning, file, text);
+            }
             Some(next) if is_before(next, &self.now) => {
                 let text = format!("the CRL is stale since {next}: every certificate of its issuer is refused");
                 self.add(Level::Error, file, text);

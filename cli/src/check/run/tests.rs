@@ -165,6 +165,15 @@ fn crls_that_are_stale_missing_or_none() {
 }
 
 #[test]
+fn a_stale_crl_is_a_warning_where_every_block_is_lax() {
+    let lax = CERTIFICATES.replace("exchange_mode main;", "exchange_mode main; crl lax;");
+    assert_ne!(lax, CERTIFICATES);
+    let fixture = Fixture::new(&lax);
+    fixture.write_crl(-DAY);
+    assert_only(&fixture.found(), &[".r0: Warning: the CRL is stale since", "the rest passes"]);
+}
+
+#[test]
 fn weak_keys_are_named_by_line_and_never_shown() {
     let fixture = Fixture::new(KEYS);
     fixture.write("psk.txt", b"192.0.2.1 hunter2\n192.0.2.2 0123456789abcdefXYZ-a-good-one\n");
