@@ -253,8 +253,8 @@ pub struct Listing {
 /// A certificate named on the command line.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Which {
-    /// Serial number, decimal or 0x hexadecimal, of any size
-    #[arg(long, value_name = "N")]
+    /// Serial number of any size: decimal, 0x hexadecimal, or pairs of hexadecimal digits with colons
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub serial: Option<String>,
     /// The certificate itself, PEM or DER
     #[arg(long, value_name = "FILE")]

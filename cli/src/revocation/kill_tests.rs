@@ -1,6 +1,6 @@
 //! The journal and the deny list under `kill -9`: a child writes and says what it has done, the parent kills it at a random
 //! moment, two hundred times over, and looks at what is there. What was said to be done must be there, what was said to be
-//! gone must not.
+//! gone must not; and whatever a revocation that died half way has taken out of the journal is denied.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -8,14 +8,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ike::event::question::CertificateId;
+
 use super::deny_list::{DeniedIssuer, DenyEntry, DenyList};
+use super::issuer::Issuer;
+use super::journal::RecordId;
 use super::journal::reader::JournalReader;
 use super::journal::tests::{certificate, entry};
 use super::journal::writer::JournalWriter;
+use super::revoke::{By, CutError, CutSa, Cutter, Order, revoke};
 
 const ROUNDS: u32 = 200;
 /// Numbers that one child uses at most: a parent that is slow to kill must not find a mountain.
 const SHARE: u32 = 100;
+/// Certificates that are revoked bear numbers from here on.
+const REVOKED: u32 = 1_000_000;
 /// The child's orders: its folder, and the first of its numbers.
 const FOLDER: &str = "XFRMD_KILL_FOLDER";
 const FIRST: &str = "XFRMD_KILL_FIRST";
@@ -42,6 +49,15 @@ fn child_that_is_killed() {
         journal.mark_live(record).unwrap();
         list.add(denied(number)).unwrap();
         say("denied", number);
+        let other = number + REVOKED;
+        let theirs = journal.insert(&entry(other, vec![certificate(1, other)])).unwrap();
+        journal.mark_live(theirs).unwrap();
+        let issuer = Some(Issuer { key: [1; 32], name: "/CN=ca".to_owned() });
+        let (serial, source) = (certificate(1, other).serial, "test".to_owned());
+        let order = Order { serial, issuer, certificate: None, source, by: By::Word };
+        say("revokes", other);
+        revoke(&order, &[], &mut list, &mut Taking { journal: &mut journal, record: theirs }, 1).unwrap();
+        say("revoked", other);
         if let Some((number, record)) = before.take() {
             say("removes", number);
             journal.remove(record).unwrap();
@@ -49,6 +65,23 @@ fn child_that_is_killed() {
         } else {
             before = Some((number, record));
         }
+    }
+}
+
+/// Takes a revoked certificate's entry out of the journal, as the daemon does behind the kernel's answer.
+struct Taking<'a> {
+    journal: &'a mut JournalWriter,
+    record: RecordId,
+}
+
+impl Cutter for Taking<'_> {
+    fn live_issuers(&mut self, _serial: &[u8]) -> Result<Vec<Issuer>, CutError> {
+        Ok(Vec::new())
+    }
+
+    fn cut(&mut self, _certificates: &[CertificateId]) -> Result<Vec<CutSa>, CutError> {
+        self.journal.remove(self.record).unwrap();
+        Ok(Vec::new())
     }
 }
 
@@ -60,6 +93,11 @@ fn denied(number: u32) -> DenyEntry {
         source: "test".to_owned(),
         issuer_name: "/CN=ca".to_owned(),
     }
+}
+
+/// Does the number belong to this round's child, or a later one's?
+fn is_recent(number: u32, round: u32) -> bool {
+    number % REVOKED > round * SHARE
 }
 
 /// What a number's journal entry must be.
@@ -75,7 +113,7 @@ enum Journal {
 fn nothing_that_was_said_is_lost_at_any_kill() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal: BTreeMap<u32, Journal> = BTreeMap::new();
-    let (mut all_denied, mut steps) = (Vec::new(), 0);
+    let (mut all_denied, mut under_way, mut steps) = (Vec::new(), Vec::new(), 0);
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "revocation::kill_tests::child_that_is_killed", "--nocapture"])
@@ -100,11 +138,16 @@ fn nothing_that_was_said_is_lost_at_any_kill() {
                 "inserted" => drop(journal.insert(number, Journal::There)),
                 "removed" => drop(journal.insert(number, Journal::Gone)),
                 "denied" => all_denied.push(number),
+                "revokes" => under_way.push(number),
+                "revoked" => {
+                    all_denied.push(number);
+                    journal.insert(number, Journal::Gone);
+                }
                 _ => {}
             }
         }
         let mut reader = JournalReader::open(folder.path().join("sa.journal")).unwrap();
-        for (number, expected) in journal.iter().filter(|(number, _)| **number > round * SHARE) {
+        for (number, expected) in journal.iter().filter(|(number, _)| is_recent(**number, round)) {
             let found = reader.find(&certificate(1, *number)).unwrap();
             assert!(found.iter().all(|record| record.entry == entry(*number, vec![certificate(1, *number)])));
             match expected {
@@ -114,8 +157,14 @@ fn nothing_that_was_said_is_lost_at_any_kill() {
             }
         }
         let list = DenyList::open(folder.path().join("revoked")).unwrap();
-        for number in all_denied.iter().filter(|number| **number > round * SHARE || round + 1 == ROUNDS) {
+        for number in all_denied.iter().filter(|number| is_recent(**number, round) || round + 1 == ROUNDS) {
             assert!(list.contains(&certificate(1, *number)), "round {round}: {number} is no longer denied");
+        }
+        // Whatever moment a revocation died at: its SAs can be found still, or they are gone for good.
+        for number in under_way.iter().filter(|number| is_recent(**number, round)) {
+            let id = certificate(1, *number);
+            let stands = !reader.find(&id).unwrap().is_empty();
+            assert!(stands || list.contains(&id), "round {round}: {number} is gone and not denied");
         }
         // At most the line it died in.
         assert!(list.problems().len() <= usize::try_from(round + 1).unwrap(), "{:?}", list.problems());
@@ -126,4 +175,5 @@ fn nothing_that_was_said_is_lost_at_any_kill() {
     let lost: Vec<_> = lost.filter(|(number, _)| reader.find(&certificate(1, **number)).unwrap().len() != 1).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert!(steps > ROUNDS, "the children did something");
+    assert!(!under_way.is_empty(), "and revoked");
 }

@@ -11,14 +11,18 @@ const MAX_TEXT: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SerialError {
     /// Neither decimal digits nor 0x and hex digits.
-    #[error("\"{0}\" is no serial number: write decimal digits, or 0x and hex digits")]
+    #[error("\"{0}\" is no serial number: write decimal digits, 0x and hex digits, or pairs of hex digits with colons")]
     Malformed(String),
+    /// Hex digits that do not say so: others of the kind could be read as decimal.
+    #[error("\"{0}\" could be a serial number in hex: write 0x{0}")]
+    BareHex(String),
     /// Too long.
     #[error("serial number of more than {MAX_TEXT} characters")]
     TooLong,
 }
 
-/// Reads decimal digits, or `0x` and hex digits (colons between octets allowed, as `openssl x509` prints them).
+/// Reads decimal digits, `0x` and hex digits, or pairs of hex digits with colons between them, as `openssl x509` prints long ones.
+/// A minus in front is for certificates whose serial is negative: they are known by their octets (-5 is `0xfb`).
 ///
 /// # Errors
 /// [`SerialError`] for anything else.
@@ -28,7 +32,18 @@ pub fn parse(text: &str) -> Result<Vec<u8>, SerialError> {
         return Err(SerialError::TooLong);
     }
     let malformed = || SerialError::Malformed(text.to_owned());
-    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+    if let Some(rest) = text.strip_prefix('-') {
+        return if rest.starts_with('-') {
+            Err(malformed())
+        } else {
+            parse(rest).map(negated).map_err(|_| malformed())
+        };
+    }
+    let is_hex = |digits: &str| digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+    let octets = text.split(':');
+    let with_colons = text.contains(':') && octets.clone().all(|pair| pair.len() == 2 && is_hex(pair));
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).or(with_colons.then_some(text));
+    let number = match hex {
         Some(hex) => {
             let digits = hex.replace(':', "");
             if digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_hexdigit()) {
@@ -38,12 +53,26 @@ pub fn parse(text: &str) -> Result<Vec<u8>, SerialError> {
         }
         None => {
             if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
-                return Err(malformed());
+                let is_bare = !text.is_empty() && is_hex(text);
+                return Err(if is_bare { SerialError::BareHex(text.to_owned()) } else { malformed() });
             }
             BigNum::from_dec_str(text)
         }
     };
     number.map(|number| number.to_vec()).map_err(|_| malformed())
+}
+
+/// The octets of the negative of this number, as DER has them: two's complement, as few as will do.
+fn negated(mut octets: Vec<u8>) -> Vec<u8> {
+    let mut carry = true;
+    for octet in octets.iter_mut().rev() {
+        let (sum, over) = (!*octet).overflowing_add(u8::from(carry));
+        (*octet, carry) = (sum, over);
+    }
+    if octets.first().is_some_and(|first| first & 0x80 == 0) {
+        octets.insert(0, 0xff);
+    }
+    octets
 }
 
 /// The serial in decimal, as listings show it.
@@ -94,10 +123,24 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "0x", "-5", "12a", "0xzz", "1 2", "٣"] {
+        for text in ["", "0x", "-", "--5", "-x", "0xzz", "1 2", "٣", "1:2", "01:", ":01", "01::02"] {
             assert_eq!(parse(text), Err(SerialError::Malformed(text.to_owned())), "{text:?}");
         }
         assert_eq!(parse(&"9".repeat(1025)), Err(SerialError::TooLong));
+        assert_eq!(parse("12a"), Err(SerialError::BareHex("12a".to_owned())));
+    }
+
+    #[test]
+    fn as_openssl_prints_them() {
+        assert_eq!(parse("00:a0:B1:c2"), Ok(vec![0xa0, 0xb1, 0xc2]));
+        assert_eq!(parse("11:22"), Ok(vec![0x11, 0x22]));
+        for (text, octets) in
+            [("-5", vec![0xfb]), ("-0x80", vec![0x80]), ("-129", vec![0xff, 0x7f]), ("-05", vec![0xfb])]
+        {
+            assert_eq!(parse(text), Ok(octets), "{text}");
+        }
+        assert_eq!(parse("-256"), Ok(vec![0xff, 0x00]));
+        assert_eq!(parse("-0"), parse("0"));
     }
 
     #[test]

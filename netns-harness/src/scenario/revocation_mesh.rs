@@ -17,7 +17,19 @@ use crate::wait;
 
 pub(super) fn add(out: &mut Vec<Scenario>) {
     const PAIRS: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Ours), (Kind::Charon, Kind::Ours)];
-    for_pairs(out, &PAIRS, "revocation-intermediate", "a CRL with the intermediate's serial", intermediate);
+    for_pairs(out, &PAIRS, "revocation-intermediate", "a CRL with the intermediate's serial", |desk, kind, _| {
+        authority(desk, kind, Above::List)
+    });
+    for_pairs(
+        out,
+        &PAIRS,
+        "revocation-intermediate-serial",
+        "the intermediate's serial by xfrmctl",
+        |desk, kind, _| authority(desk, kind, Above::Serial),
+    );
+    for_pairs(out, &PAIRS, "revocation-root", "the root's certificate by xfrmctl", |desk, kind, _| {
+        authority(desk, kind, Above::Root)
+    });
     for_pairs(out, &PAIRS, "revocation-while-down", "a CRL that comes while xfrmd is dead", while_down);
     for_pairs(out, &PAIRS, "revocation-expiry", "the peer's certificate ends while its SAs live", expiry);
 }
@@ -25,7 +37,18 @@ pub(super) fn add(out: &mut Vec<Scenario>) {
 /// Serial of the intermediate.
 const INTERMEDIATE: u64 = 77;
 
-fn intermediate(desk: &mut Desk, kind: Kind, _: Kind) -> Result<()> {
+/// What is revoked above a host's certificate, and how.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Above {
+    /// The intermediate, by the root's CRL.
+    List,
+    /// The intermediate, by `xfrmctl revoke --serial`.
+    Serial,
+    /// The root, by `xfrmctl revoke --cert`.
+    Root,
+}
+
+fn authority(desk: &mut Desk, kind: Kind, above: Above) -> Result<()> {
     let papers = Papers::issue(desk)?;
     let middle = papers.authority.intermediate(&mut desk.keys, "Desk Intermediate", INTERMEDIATE)?;
     let leaf = middle.leaf(&mut desk.keys, "alice.desk", 500)?;
@@ -50,15 +73,30 @@ fn intermediate(desk: &mut Desk, kind: Kind, _: Kind) -> Result<()> {
         Ok(bob.xfrmctl(&["status", "--json"])?.stdout.contains("CN=Desk Intermediate"))
     })
     .map_err(evidence)?;
-    pair.bob.write(&format!("{roots}.new"), 0o644, papers.authority.crl_number(2, &[INTERMEDIATE])?)?;
-    fs::rename(pair.bob.outside(&format!("{roots}.new")), pair.bob.outside(&roots))?;
+    let (root, number) = (format!("{CERTS}/ca.crt"), INTERMEDIATE.to_string());
+    let order = match above {
+        Above::List => {
+            pair.bob.write(&format!("{roots}.new"), 0o644, papers.authority.crl_number(2, &[INTERMEDIATE])?)?;
+            fs::rename(pair.bob.outside(&format!("{roots}.new")), pair.bob.outside(&roots))?;
+            None
+        }
+        Above::Serial => Some(["--serial", &number, "--issuer", &root]),
+        Above::Root => Some(["--cert", &root, "--issuer", &root]),
+    };
+    if let Some([which, what, issuer, by]) = order {
+        let done = bob.xfrmctl(&["revoke", which, what, issuer, by])?;
+        if !done.status.success() || !kernel_state::sas(&pair.bob)?.is_empty() {
+            return Err(evidence(Failure::new("SAs below the CA are left").with("xfrmctl", done.output())));
+        }
+    }
     wait::until(PATIENCE, "bob's SAs to be gone", || Ok(kernel_state::sas(&pair.bob)?.is_empty())).map_err(evidence)?;
     ping::unanswered(&pair.alice, b, QUIET).map_err(evidence)?;
     wait::until(PATIENCE, "the audit line", || {
-        Ok(bob.log()?.contains(&format!("revoked serial {INTERMEDIATE} of /C=US/O=Desk/CN=Desk CA: 2 SAs deleted")))
+        let serial = if above == Above::Root { 1 } else { INTERMEDIATE };
+        Ok(bob.log()?.contains(&format!("revoked serial {serial} of /C=US/O=Desk/CN=Desk CA: 2 SAs deleted")))
     })
     .map_err(evidence)?;
-    desk.proved("the SAs of a leaf below the intermediate are gone, and alice is refused");
+    desk.proved("the SAs of a leaf below the CA are gone, and alice is refused");
     Ok(())
 }
 

@@ -99,7 +99,7 @@ fn lines_that_cannot_be_read_are_named() {
     assert_eq!(
         problems,
         [
-            "3: \"12x\" is no serial number: write decimal digits, or 0x and hex digits",
+            "3: \"12x\" is no serial number: write decimal digits, 0x and hex digits, or pairs of hex digits with colons",
             "4: line of more than 4096 octets",
             "5: the issuer key is neither * nor 64 hex digits",
             "6: expected ISSUER-KEY SERIAL TIME SOURCE ISSUER",
