@@ -103,7 +103,30 @@ fn options(desk: &mut Desk) -> Result<()> {
     verbose(desk, alice, &program)?;
     updates(desk, alice, &program)?;
     listeners(desk, alice, &program)?;
-    exits(desk, alice, &program)
+    exits(desk, alice, &program)?;
+    many(desk, alice, &program)
+}
+
+/// Ten thousand commands go to the kernel in batches; what it refuses of them keeps its line.
+fn many(desk: &mut Desk, alice: &Host, program: &Path) -> Result<()> {
+    const LINES: u32 = 10_000;
+    const REFUSED: [u32; 3] = [64, 5_000, 9_999];
+    let mut text = String::from("spdflush;\n");
+    for line in 2..=LINES {
+        let last = if REFUSED.contains(&line) { 2 } else { line };
+        let [high, low] = [last / 256, last % 256];
+        text += &format!("spdadd 10.1.0.1 10.9.{high}.{low} any -P out ipsec esp/transport//require;\n");
+    }
+    alice.write(SCRIPT, 0o600, text)?;
+    let done = alice.run(program, &["-f", SCRIPT])?;
+    let wanted: String = REFUSED.iter().map(|line| format!("setkey: {SCRIPT},{line}: File exists\n")).collect();
+    let count = kernel_state::policy_count(alice)?;
+    let made = LINES as usize - 1 - REFUSED.len();
+    if done.stderr != wanted || !done.status.success() || count != made {
+        return Err(Failure::new(format!("{count} policies, not {made}")).with("its output", done.output()));
+    }
+    desk.proved(format!("{made} policies in one script; three refusals within it have their lines"));
+    Ok(())
 }
 
 /// `-v`: what is sent and what comes back, without keys.
