@@ -48,7 +48,7 @@ pub fn reopen() {
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Standard error.
+    /// Standard error; with a level in front of each line if that is the journal's.
     Stderr,
     /// The end of a file.
     File(PathBuf),
@@ -64,6 +64,7 @@ pub enum Target {
 pub fn start(target: &Target, location: WithLocation) -> io::Result<()> {
     let registry = tracing_subscriber::registry();
     let sink = match target {
+        Target::Stderr if stderr_is_journal() => Sink::JournalStream,
         Target::Stderr => Sink::Stderr,
         Target::File(path) => Sink::File(Mutex::new(LogFile::open(path)?)),
         Target::System if Path::new(JOURNAL_SOCKET).exists() => {
@@ -187,6 +188,8 @@ const fn name(level: Level) -> &'static str {
 
 enum Sink {
     Stderr,
+    /// Standard error that systemd reads: `<N>` in front of a line is its level (sd-daemon(3)), the time is the journal's.
+    JournalStream,
     File(Mutex<LogFile>),
     Syslog(UnixDatagram, PathBuf),
 }
@@ -208,6 +211,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         // A full disk, a closed pipe or a missing syslog must not stop IKE (ATTACKS H-10): the line is lost.
         let _lost = match &self.sink {
             Sink::Stderr => io::stderr().lock().write_all(stamped(unix_seconds(), &body).as_bytes()),
+            Sink::JournalStream => io::stderr().lock().write_all(prefixed(&parts.level, &body).as_bytes()),
             Sink::File(file) => match file.lock() {
                 Ok(mut file) => file.write(&stamped(unix_seconds(), &body)),
                 Err(_poisoned) => Ok(()),
@@ -226,6 +230,24 @@ fn unix_seconds() -> u64 {
 
 fn stamped(unix: u64, body: &str) -> String {
     format!("{}: {body}\n", civil::local(unix))
+}
+
+/// Has systemd connected standard error to the journal? It says so by device and inode of the socket (systemd.exec(5)).
+fn stderr_is_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let ours = rustix::fs::fstat(io::stderr()).map(|found| format!("{}:{}", found.st_dev, found.st_ino));
+    ours.is_ok_and(|ours| ours == named)
+}
+
+fn prefixed(level: &str, body: &str) -> String {
+    let severity = match level {
+        "ERROR" => 3,
+        "WARNING" => 4,
+        "NOTIFY" => 5,
+        "INFO" => 6,
+        _ => 7,
+    };
+    format!("<{severity}>{body}\n")
 }
 
 /// RFC 3164, facility daemon; racoon sends everything but debugging as `info`.
@@ -347,6 +369,15 @@ mod tests {
             std::fs::remove_file(&at).unwrap();
             error("nobody hears this");
         });
+    }
+
+    #[test]
+    fn lines_for_the_journal_begin_with_their_level() {
+        let levels = [("ERROR", 3), ("WARNING", 4), ("NOTIFY", 5), ("INFO", 6), ("DEBUG", 7)];
+        for (level, severity) in levels {
+            assert_eq!(prefixed(level, "[192.0.2.1] X: y"), format!("<{severity}>[192.0.2.1] X: y\n"));
+        }
+        assert!(!stderr_is_journal(), "a test's standard error is none");
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Context {
         }
     }
 
+    /// It is this late.
+    pub(crate) fn set_now(&mut self, now: Now) {
+        self.now = now;
+        self.timers.passed(now.monotonic);
+    }
+
     /// Queues an output.
     pub(crate) fn emit(&mut self, output: Output) {
         self.out.push_back(output);
@@ -117,7 +123,12 @@ impl Context {
 
     /// Reports an event about `peer`.
     pub(crate) fn report(&mut self, level: Level, peer: SocketAddr, event: Event) {
-        self.emit(Output::Report(Report { level, peer: Some(peer), event }));
+        self.emit(Output::Report(Report { level, local: None, peer: Some(peer), event }));
+    }
+
+    /// Reports an event of an exchange, both ends of which are known.
+    pub(crate) fn report_on(&mut self, level: Level, path: Path, event: Event) {
+        self.emit(Output::Report(Report { level, local: Some(path.local), peer: Some(path.peer), event }));
     }
 
     fn number(&mut self) -> u64 {

@@ -143,7 +143,7 @@ impl Endpoint {
 
     /// Takes an input. Drain [`Self::poll`] afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
-        self.cx.now = now;
+        self.cx.set_now(now);
         match input {
             Input::Datagram { local, peer, octets } => self.datagram(Path { local, peer }, &octets),
             Input::Wake => {}

@@ -326,6 +326,8 @@ pub(crate) struct Handshake {
     pub(crate) remote: Arc<RemoteConfig>,
     /// Blocks that the peer may still be meant by.
     pub(crate) candidates: Vec<Arc<RemoteConfig>>,
+    /// Which exchange it is.
+    pub(crate) mode: ExchangeMode,
     /// `None` only while a step has the state in hand.
     pub(crate) state: Option<State>,
     pub(crate) began: Duration,
@@ -362,6 +364,7 @@ impl Handshake {
             cookies: Cookies { initiator: Cookie::ZERO, responder: Cookie::ZERO },
             remote,
             candidates,
+            mode: ExchangeMode::Main,
             state: None,
             began,
             unanswered: None,
@@ -393,6 +396,7 @@ impl Handshake {
     /// Takes the state that its first step has given.
     pub(crate) fn begin(&mut self, state: State) {
         self.cookies = state.cookies();
+        self.mode = state.mode();
         self.state = Some(state);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use policy::model::identity::Identity;
-use policy::model::sa::Mode;
+use policy::model::sa::{Mode, Protocol};
 use policy::model::selector::Selector;
 
 use crate::event::question::CertificateId;
@@ -32,6 +32,8 @@ pub enum Level {
 pub struct Report {
     /// Severity.
     pub level: Level,
+    /// Our end of the exchange, where there is one.
+    pub local: Option<SocketAddr>,
     /// The peer it is about.
     pub peer: Option<SocketAddr>,
     /// What happened.
@@ -65,6 +67,15 @@ pub enum Event {
         /// The peer.
         peer: IpAddr,
     },
+    /// A peer begins that nothing is configured for.
+    UnknownPeer {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// A peer's first message has no proposal that we take: racoon's second line about it.
+    NoValidProposal,
+    /// The same, its third line.
+    FirstMessageRefused,
     /// A child is wanted from a peer that we only answer.
     Passive {
         /// The peer.
@@ -114,12 +125,19 @@ pub enum Event {
     },
     /// The peer asks for a certificate of an issuer that ours is not from.
     ForeignCertificateRequest,
+    /// An ISAKMP SA is ready for quick modes: login and configuration, where they are wanted, are done.
+    Phase1Open {
+        /// Name.
+        cookies: CookiePair,
+    },
     /// A main mode failed.
     Phase1Failed {
         /// Why.
         reason: String,
         /// Did the time run out?
         timed_out: bool,
+        /// Had the two sides no proposal in common?
+        no_proposal: bool,
         /// Name, as far as known.
         cookies: CookiePair,
     },
@@ -135,6 +153,25 @@ pub enum Event {
         /// Ends.
         ends: Ends,
         /// Name.
+        cookies: CookiePair,
+    },
+    /// An ISAKMP SA is about to be taken down, by the peer's wish or because it is stale.
+    Phase1Purging {
+        /// Name.
+        cookies: CookiePair,
+    },
+    /// SAs of a peer that says it holds none are about to be taken out.
+    ChildrenPurging {
+        /// Of which protocol.
+        protocol: Protocol,
+        /// Ends.
+        ends: Ends,
+    },
+    /// A child outlives an ISAKMP SA that the peer took down: there is another one.
+    ChildKept {
+        /// Its outbound SA.
+        sa: SaName,
+        /// The other ISAKMP SA.
         cookies: CookiePair,
     },
     /// An ISAKMP SA was taken down by the peer.
@@ -402,6 +439,9 @@ impl Event {
                 | Self::BeginAggressiveMode
                 | Self::PreSharedKeyByAddress
                 | Self::NoConfiguration { .. }
+                | Self::UnknownPeer { .. }
+                | Self::NoValidProposal
+                | Self::FirstMessageRefused
                 | Self::NatDialect(_)
                 | Self::NatHashing { .. }
                 | Self::NatDiscovery
@@ -447,6 +487,9 @@ impl fmt::Display for Event {
         match self {
             Self::Queued { peer } => write!(f, "IPsec-SA request for {peer} queued due to no phase1 found."),
             Self::NoConfiguration { peer } => write!(f, "no configuration found for {peer}."),
+            Self::UnknownPeer { peer } => write!(f, "couldn't find configuration. no configuration found for {peer}."),
+            Self::NoValidProposal => f.write_str("failed to get valid proposal."),
+            Self::FirstMessageRefused => f.write_str("failed to pre-process ph1 packet (side: 1, status 1)."),
             Self::Passive { peer } => write!(f, "IPsec-SA request for {peer} ignored: the remote is passive."),
             Self::Phase1Initiated(ends) => write!(f, "initiate new phase 1 negotiation: {ends}"),
             Self::Phase1Responded(ends) => write!(f, "respond new phase 1 negotiation: {ends}"),
@@ -476,7 +519,8 @@ impl fmt::Display for Event {
             Self::ForeignCertificateRequest => {
                 f.write_str("the peer requests a certificate of another issuer; ours is sent all the same.")
             }
-            Self::Phase1Failed { timed_out: true, reason, cookies } => {
+            Self::Phase1Open { cookies } => write!(f, "ISAKMP-SA spi:{cookies} is ready for phase 2."),
+            Self::Phase1Failed { timed_out: true, reason, cookies, .. } => {
                 write!(f, "phase1 negotiation failed due to time up. {cookies} ({reason})")
             }
             Self::Phase1Failed { reason, cookies, .. } => write!(f, "phase1 negotiation failed. {reason} {cookies}"),
@@ -485,6 +529,13 @@ impl fmt::Display for Event {
             }
             Self::Phase1Deleted { ends: Ends { local, peer }, cookies } => {
                 write!(f, "ISAKMP-SA deleted {}-{} spi:{cookies}", Bracketed(*local), Bracketed(*peer))
+            }
+            Self::Phase1Purging { cookies } => write!(f, "purging ISAKMP-SA spi={cookies}."),
+            Self::ChildrenPurging { protocol, ends: Ends { local, peer } } => {
+                write!(f, "purging {} SAs for {} -> {}", protocol.log_name(), local.ip(), peer.ip())
+            }
+            Self::ChildKept { sa, cookies } => {
+                write!(f, "keeping IPsec-SA spi={} - found valid ISAKMP-SA spi={cookies}.", sa.spi.0)
             }
             Self::Phase1Purged { cookies } => write!(f, "purged ISAKMP-SA spi={cookies}."),
             Self::Phase1Renegotiating { peer } => write!(f, "renegotiating phase1 to {peer} due to active phase2"),

@@ -55,31 +55,51 @@ pub(crate) enum Timer {
     Refusals,
 }
 
+/// An armed timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Armed {
+    /// When it fires.
+    pub(crate) at: Duration,
+    /// When it was armed, in whole seconds: for listings.
+    pub(crate) since_s: u32,
+    /// Its place among all that were ever armed, for listings.
+    pub(crate) number: u32,
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct TimerTable {
     by_time: BTreeSet<(Duration, Timer)>,
-    armed: BTreeMap<Timer, Duration>,
+    armed: BTreeMap<Timer, Armed>,
+    now: Duration,
+    last_number: u32,
 }
 
 impl TimerTable {
+    /// It is this late.
+    pub(crate) fn passed(&mut self, now: Duration) {
+        self.now = now;
+    }
+
     /// Arms `timer`, replacing its earlier time.
     pub(crate) fn set(&mut self, timer: Timer, at: Duration) {
         self.cancel(timer);
-        self.armed.insert(timer, at);
+        self.last_number = self.last_number.wrapping_add(1);
+        let since_s = u32::try_from(self.now.as_secs()).unwrap_or(u32::MAX);
+        self.armed.insert(timer, Armed { at, since_s, number: self.last_number });
         self.by_time.insert((at, timer));
     }
 
     /// Disarms `timer`.
     pub(crate) fn cancel(&mut self, timer: Timer) {
-        if let Some(at) = self.armed.remove(&timer) {
+        if let Some(Armed { at, .. }) = self.armed.remove(&timer) {
             self.by_time.remove(&(at, timer));
         }
     }
 
     /// When `timer` fires, if it is armed.
     pub(crate) fn when(&self, timer: Timer) -> Option<Duration> {
-        self.armed.get(&timer).copied()
+        self.armed.get(&timer).map(|armed| armed.at)
     }
 
     /// Time of the earliest timer.
@@ -98,8 +118,9 @@ impl TimerTable {
     }
 
     /// The armed timers with what they are for, earliest first.
-    pub(crate) fn armed(&self) -> impl Iterator<Item = (Duration, String)> {
-        self.by_time.iter().map(|(at, timer)| (*at, format!("{timer:?}")))
+    pub(crate) fn armed(&self) -> impl Iterator<Item = (Armed, String)> {
+        let named = |(_, timer): &(Duration, Timer)| Some((*self.armed.get(timer)?, format!("{timer:?}")));
+        self.by_time.iter().filter_map(named)
     }
 
     /// Number of armed timers.

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::clock;
 use super::control::{self, Call};
-use super::feed::Feed;
+use super::feed::{self, Feed};
+use super::racoon;
 use crate::control::{Request, Response};
 use crate::racoonctl::request::{EventReport, RacoonRequest};
 use crate::racoonctl::wire::{Asked, HEADER, Header, LONGEST};
@@ -44,6 +45,8 @@ pub async fn converse(
     let listens = matches!(asked.request, Request::Racoon(RacoonRequest::Events));
     let (reply, goes_on) = if listens {
         (asked.done(), true)
+    } else if let Request::Racoon(RacoonRequest::ShowIpsec { family }) = asked.request {
+        (racoon::sadb_messages(family).map_or_else(|_refusal| asked.refused(), |dump| asked.octets(&dump)), false)
     } else {
         let response = control::respond(asked.request.clone(), calls).await;
         (reply(&asked, &response), asked.follows().is_some() && matches!(response, Response::Done { .. }))
@@ -59,7 +62,7 @@ fn reply(asked: &Asked, response: &Response) -> Vec<u8> {
     }
     match &asked.request {
         Request::Racoon(RacoonRequest::ShowIsakmp) => asked.isakmp(&read::<Vec<_>>(result)),
-        Request::Racoon(RacoonRequest::ShowSchedule) => asked.schedule(&read::<Vec<_>>(result), clock::now().wall),
+        Request::Racoon(RacoonRequest::ShowSchedule) => asked.schedule(&read::<Vec<_>>(result)),
         Request::Racoon(RacoonRequest::Certificate { .. }) => {
             asked.octets(&from_hex(&read::<String>(result)).unwrap_or_default())
         }
@@ -86,6 +89,9 @@ async fn tell(
                     if asked.follows().is_none_or(with) {
                         let octets = asked.event(&event, clock::now().wall);
                         timeout(patience, stream.write_all(&octets)).await??;
+                    }
+                    if feed::is_last(&event) {
+                        return Ok(());
                     }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}

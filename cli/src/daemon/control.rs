@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::admin_port;
-use super::feed::Feed;
+use super::feed::{self, Feed};
 use super::revokers::Revokers;
 use crate::control::{MAX_REQUEST, Request, Response};
 use crate::exit_code::Exit;
@@ -165,7 +165,12 @@ async fn tell_events(mut stream: UnixStream, mut events: broadcast::Receiver<Eve
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Ok(event) => write_line(&mut stream, &Response::done(&event)).await?,
+                Ok(event) => {
+                    write_line(&mut stream, &Response::done(&event)).await?;
+                    if feed::is_last(&event) {
+                        return Ok(());
+                    }
+                }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
@@ -253,7 +258,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(ControlSocket::create(&path, Revokers::default()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         let (calls, mut called) = mpsc::channel(4);
-        tokio::spawn(socket.serve(calls, crate::daemon::feed::feed()));
+        tokio::spawn(socket.serve(calls, feed::feed()));
         tokio::spawn(async move {
             while let Some(call) = called.recv().await {
                 let _gone = call.reply.send(Response::done(&format!("{:?}", call.request)));

@@ -50,7 +50,7 @@ pub struct Driver {
     wake_at: Option<Duration>,
     /// Counters.
     pub traffic: Traffic,
-    feed: Feed,
+    pub(super) feed: Feed,
     psks: PskWatch,
     /// What the core works with: the loaded one, with the keys as they are in their file now.
     config: Arc<Config>,

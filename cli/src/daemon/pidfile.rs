@@ -1,6 +1,9 @@
 //! The pid file: written when the daemon serves, gone when it does not.
+//!
+//! A daemon that becomes another user (`privsep`) may not take a file out of root's directory. It empties the file at its end,
+//! through the descriptor it has, and the next start replaces it: a number that is there is that of a living daemon.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ const NAME: &str = "racoon.pid";
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
+    file: File,
 }
 
 impl PidFile {
@@ -38,14 +42,14 @@ impl PidFile {
         // The umask is for secrets; scripts of other users read this.
         file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(named)?;
         writeln!(file, "{}", std::process::id()).map_err(named)?;
-        Ok(Self { path })
+        Ok(Self { path, file })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Already gone is as good.
-        let _missing = fs::remove_file(&self.path);
+        // Already gone is as good; what may not be removed at least names no process that is another's by then.
+        let _gone_or_given = fs::remove_file(&self.path).or_else(|_| self.file.set_len(0));
     }
 }
 
@@ -63,5 +67,17 @@ mod tests {
         assert!(path.symlink_metadata().unwrap().is_file(), "a link is replaced");
         drop(file);
         assert!(!path.exists());
+    }
+
+    /// As a daemon without the right to remove it would find it.
+    #[test]
+    fn a_file_that_cannot_be_removed_is_emptied() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, moved) = (directory.path().join("racoon.pid"), directory.path().join("moved"));
+        let file = PidFile::write_at(path.clone()).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        fs::create_dir(&path).unwrap();
+        drop(file);
+        assert_eq!(fs::read(&moved).unwrap(), b"");
     }
 }

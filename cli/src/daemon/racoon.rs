@@ -5,10 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use ike::event::Input;
 use ike::event::command::{Command, Directions};
 use ike::event::policies::Acquire;
+use policy::model::remote::ExchangeMode;
 use policy::model::sa::{Direction, Protocol};
 use policy::model::secret::Secret;
 use policy::model::selector::{Selector, UpperProtocol};
+use xfrm::batch::Refusal;
 use xfrm::model::policy::{Place, Policy};
+use xfrm::model::sa::Sa;
 use xfrm::socket::Connection;
 
 use super::clock;
@@ -19,10 +22,11 @@ use super::udp::{Bypass, local_address_towards};
 use crate::control::Response;
 use crate::exit_code::Exit;
 use crate::racoonctl::request::{
-    EstablishedReport, Family, Flow, How, IsakmpReport, Login, RacoonRequest, ScheduledReport,
+    EstablishedReport, Exchange, Family, Flow, How, IsakmpReport, Login, RacoonRequest, ScheduledReport,
 };
 use crate::revocation::serial;
 use crate::setkey::dump::Printer;
+use crate::setkey::pfkey::message;
 use crate::setkey::protocols::Protocols;
 
 /// Carries out what can be answered at once.
@@ -65,6 +69,10 @@ fn isakmp(driver: &Driver) -> Vec<IsakmpReport> {
         peer_port: sa.peer.port(),
         cookies: format!("{}:{}", sa.cookies.0, sa.cookies.1),
         initiator: sa.initiator,
+        exchange: match sa.mode {
+            ExchangeMode::Main => Exchange::Main,
+            ExchangeMode::Aggressive => Exchange::Aggressive,
+        },
         established: sa.established,
         children: sa.children,
     };
@@ -73,18 +81,31 @@ fn isakmp(driver: &Driver) -> Vec<IsakmpReport> {
 
 fn schedule(driver: &Driver) -> Vec<ScheduledReport> {
     let report = |timer: ike::endpoint::listing::Scheduled| ScheduledReport {
+        number: timer.number,
         what: timer.what,
-        due_in_s: timer.due_in.as_secs(),
+        created: timer.armed,
+        fires: timer.fires,
     };
     driver.endpoint.schedule(clock::now()).into_iter().map(report).collect()
 }
 
 /// The kernel's SAs as `setkey -D` has them, whoever made them.
 fn sadb(family: Family) -> Result<String, String> {
-    let mut kernel = Connection::open().map_err(|refusal| refusal.to_string())?;
-    let dump = kernel.dump_sas(protocol(family)).map_err(|refusal| refusal.to_string())?;
+    let sas = dump(family).map_err(|refusal| refusal.to_string())?;
     let protocols = Protocols::load();
-    Ok(Printer::of_now(&protocols, false).sas(&dump.entries))
+    Ok(Printer::of_now(&protocols, false).sas(&sas))
+}
+
+/// The same as messages of PF_KEY, for racoonctl of ipsec-tools.
+///
+/// # Errors
+/// The kernel's.
+pub fn sadb_messages(family: Family) -> Result<Vec<u8>, Refusal> {
+    Ok(message::dumped(&dump(family)?, clock::now().wall, std::process::id()))
+}
+
+fn dump(family: Family) -> Result<Vec<Sa>, Refusal> {
+    Ok(Connection::open()?.dump_sas(protocol(family))?.entries)
 }
 
 fn protocol(family: Family) -> Option<Protocol> {

@@ -98,7 +98,7 @@ pub fn run(args: DaemonArgs, loaded: Loaded, deny_list: SharedDenyList, ready: i
         // Without a service manager there is nobody to tell.
         let _alone = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         daemon.serve().await?;
-        daemon.close();
+        daemon.close().await;
         Ok(())
     })
 }
@@ -291,9 +291,10 @@ impl Daemon {
     }
 
     /// Tells the peers, takes our SAs out of the kernel, and leaves no file behind.
-    fn close(mut self) {
+    async fn close(mut self) {
         let _alone = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.driver.shut_down();
+        feed::told(&self.driver.feed).await;
         self.control.iter().for_each(tokio::task::JoinHandle::abort);
         logging::info(format_args!("racoon process {} shutdown", std::process::id()));
     }

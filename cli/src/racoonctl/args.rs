@@ -1,6 +1,6 @@
 //! racoonctl's command line: options, then a command in its long or short form, then what it takes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use policy::model::addr::{IpNet, host_net};
@@ -77,9 +77,6 @@ pub struct Arguments {
 /// Why a command line is refused: exit code 1, as the original's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ArgumentError {
-    /// Nothing to do.
-    #[error("no command is given")]
-    NoCommand,
     /// Unknown option.
     #[error("unknown option {0}")]
     Option(String),
@@ -142,8 +139,14 @@ impl<'a> Operands<'a> {
         there
     }
 
-    fn address(&self, text: &str) -> Result<IpAddr, ArgumentError> {
-        text.parse().map_err(|_| self.fail(format!("`{text}` is not an address")))
+    /// An address or a host name, of the family if one is given.
+    fn address(&self, text: &str, v6: Option<bool>) -> Result<IpAddr, ArgumentError> {
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        let found = (text, 0).to_socket_addrs().map_err(|error| self.fail(format!("`{text}`: {error}")))?;
+        let mut of_family = found.map(|at| at.ip()).filter(|address| v6.is_none_or(|v6| address.is_ipv6() == v6));
+        of_family.next().ok_or_else(|| self.fail(format!("`{text}` has no address of the family given")))
     }
 
     /// `inet` or `inet6`, and a check that addresses are of it.
@@ -166,35 +169,46 @@ impl<'a> Operands<'a> {
         let v6 = self.inet()?;
         let mut end = |what| -> Result<IpAddr, ArgumentError> {
             let text = self.next(what)?;
-            self.of_family(self.address(text)?, v6)
+            self.of_family(self.address(text, Some(v6))?, v6)
         };
-        Ok(Pair { src: end("the source address")?, dst: end("the destination address")? })
+        let pair = Pair { src: end("the source address")?, dst: end("the destination address")? };
+        // The original takes a protocol here too, and does nothing with it.
+        if !self.words.as_slice().is_empty() {
+            self.protocol()?;
+        }
+        Ok(pair)
     }
 
-    /// `FAMILY SRC[/PREFIX[/PORT]] DST[/PREFIX[/PORT]] PROTOCOL`
+    /// `icmp`, `tcp`, `udp`, `gre` or `any`; the latter if nothing is there.
+    fn protocol(&mut self) -> Result<u8, ArgumentError> {
+        match self.words.next().map(String::as_str) {
+            None | Some("any") => Ok(0),
+            Some("icmp") => Ok(1),
+            Some("tcp") => Ok(6),
+            Some("udp") => Ok(17),
+            Some("gre") => Ok(47),
+            Some(other) => Err(self.fail(format!("`{other}` is none of icmp, tcp, udp, gre, any"))),
+        }
+    }
+
+    /// `FAMILY SRC[/PREFIX[/PORT]] DST[/PREFIX[/PORT]] [PROTOCOL]`
     fn flow(&mut self) -> Result<Flow, ArgumentError> {
         let v6 = self.inet()?;
         let mut end = |what| -> Result<(IpNet, u16), ArgumentError> {
             let text = self.next(what)?;
-            let (net, port) = self.endpoint(text)?;
+            let (net, port) = self.endpoint(text, v6)?;
             self.of_family(net.addr(), v6)?;
             Ok((net, port))
         };
         let ((src, src_port), (dst, dst_port)) = (end("the source")?, end("the destination")?);
-        let protocol = match self.next("the protocol (icmp, tcp, udp, gre or any)")? {
-            "any" => 0,
-            "icmp" => 1,
-            "tcp" => 6,
-            "udp" => 17,
-            "gre" => 47,
-            other => return Err(self.fail(format!("`{other}` is none of icmp, tcp, udp, gre, any"))),
-        };
-        Ok(Flow { src, src_port, dst, dst_port, protocol })
+        Ok(Flow { src, src_port, dst, dst_port, protocol: self.protocol()? })
     }
 
-    fn endpoint(&self, text: &str) -> Result<(IpNet, u16), ArgumentError> {
-        let mut parts = text.split('/');
-        let address = self.address(parts.next().unwrap_or_default())?;
+    /// The manual page has `ADDRESS/PREFIX/PORT`, the original's program `ADDRESS/PREFIX[PORT]`.
+    fn endpoint(&self, text: &str, v6: bool) -> Result<(IpNet, u16), ArgumentError> {
+        let bracketed = text.strip_suffix(']').map(|text| text.replacen('[', "/", 1));
+        let mut parts = bracketed.as_deref().unwrap_or(text).split('/');
+        let address = self.address(parts.next().unwrap_or_default(), Some(v6))?;
         let net = match parts.next() {
             None => host_net(address),
             Some(prefix) => {
@@ -220,21 +234,29 @@ impl Arguments {
     /// [`ArgumentError`].
     pub fn parse(words: &[String]) -> Result<Self, ArgumentError> {
         let (mut long, mut socket, mut rest) = (0u8, None, words.iter());
+        let help = |long, socket| Ok(Self { long, socket, command: Command::Help });
         let name = loop {
-            match rest.next().map(String::as_str) {
-                None => return Err(ArgumentError::NoCommand),
-                Some("-h" | "-?" | "--help") => return Ok(Self { long, socket, command: Command::Help }),
-                // Debug output of the original; there is none here.
-                Some("-d") => {}
-                Some("-s") => match rest.next() {
-                    Some(path) => socket = Some(PathBuf::from(path)),
-                    None => return Err(ArgumentError::Option("-s without a path".to_owned())),
-                },
-                Some(flag) if is_long(flag) => {
-                    long = long.saturating_add(u8::try_from(flag.len() - 1).unwrap_or(u8::MAX));
+            let word = match rest.next().map(String::as_str) {
+                // As the original: without a command it says which there are, and that is no failure.
+                None | Some("--help") => return help(long, socket),
+                Some(word) => word,
+            };
+            let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else { break word };
+            for (at, letter) in letters.char_indices() {
+                match letter {
+                    'l' => long = long.saturating_add(1),
+                    // Debug output of the original; there is none here.
+                    'd' => {}
+                    'h' | '?' => return help(long, socket),
+                    's' => {
+                        let glued = letters.get(at + 1..).filter(|path| !path.is_empty());
+                        let path = glued.or_else(|| rest.next().map(String::as_str));
+                        let missing = || ArgumentError::Option("-s without a path".to_owned());
+                        socket = Some(PathBuf::from(path.ok_or_else(missing)?));
+                        break;
+                    }
+                    _ => return Err(ArgumentError::Option(word.to_owned())),
                 }
-                Some(flag) if flag.starts_with('-') => return Err(ArgumentError::Option(flag.to_owned())),
-                Some(name) => break name,
             }
         };
         let known = COMMANDS.iter().find(|(long, short)| name == *long || name == *short).map(|(long, _)| *long);
@@ -244,10 +266,6 @@ impl Arguments {
         operands.end()?;
         Ok(Self { long, socket, command })
     }
-}
-
-fn is_long(flag: &str) -> bool {
-    flag.strip_prefix('-').is_some_and(|letters| !letters.is_empty() && letters.bytes().all(|letter| letter == b'l'))
 }
 
 fn operation(operands: &mut Operands<'_>) -> Result<Command, ArgumentError> {
@@ -265,13 +283,13 @@ fn operation(operands: &mut Operands<'_>) -> Result<Command, ArgumentError> {
         "vpn-connect" => {
             let manner = Manner { wait: true, ..manner(operands)? };
             let gateway = operands.next("the gateway's address")?;
-            Command::Connect(operands.address(gateway)?, manner)
+            Command::Connect(operands.address(gateway, None)?, manner)
         }
         "get-cert" => Command::Certificate(operands.pair()?),
         "logout-user" => Command::Logout(operands.next("the user's name")?.to_owned()),
         "vpn-disconnect" => {
             let gateway = operands.next("the gateway's address")?;
-            Command::Disconnect(operands.address(gateway)?)
+            Command::Disconnect(operands.address(gateway, None)?)
         }
         // The table above has no others.
         _ => status(operands)?,
@@ -345,6 +363,9 @@ mod tests {
         assert_eq!(command("-s /tmp/x show-sa ipsec"), command("ss ipsec"));
         assert_eq!(parse("-ll ss isakmp").unwrap().long, 2);
         assert_eq!(parse("-l -l -l ss isakmp").unwrap().long, 3);
+        let glued = parse("-ldls/tmp/x ss isakmp").unwrap();
+        assert_eq!((glued.long, glued.socket), (2, Some(PathBuf::from("/tmp/x"))));
+        assert_eq!((command(""), command("-h"), command("-l -?")), (Command::Help, Command::Help, Command::Help));
         assert_eq!(command("es -w isakmp inet 10.0.0.1 10.0.0.2"), {
             let pair = Pair { src: "10.0.0.1".parse().unwrap(), dst: "10.0.0.2".parse().unwrap() };
             Command::EstablishIsakmp(pair, Manner { wait: true, ..Manner::default() })
@@ -371,6 +392,15 @@ mod tests {
         };
         assert_eq!((flow.src.to_string(), flow.dst.to_string()), ("10.1.0.0/16".to_owned(), "10.2.0.0/16".to_owned()));
         assert_eq!((flow.src_port, flow.dst_port, flow.protocol), (0, 80, 6));
+        // As the program has it, as the manual page does not; and without a protocol.
+        let Command::DeleteIpsec(_, other) = command("ds esp inet 10.1.0.0/16[0] 10.2.0.0/16[80] tcp") else {
+            panic!("not a delete-sa esp");
+        };
+        assert_eq!(other, flow);
+        assert_eq!(command("ds esp inet 10.1.0.1 10.2.0.1"), command("ds esp inet 10.1.0.1/32 10.2.0.1/32/any any"));
+        assert_eq!(command("ds isakmp inet 10.1.0.1 10.2.0.1 any"), command("ds isakmp inet 10.1.0.1 10.2.0.1"));
+        let named = command("ds isakmp inet localhost 10.2.0.1");
+        assert_eq!(named, command("ds isakmp inet 127.0.0.1 10.2.0.1"));
         assert!(
             matches!(command("es ah inet6 fd00::1 fd00::2 any"), Command::EstablishIpsec(_, manner) if manner == Manner::default())
         );
@@ -379,7 +409,6 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (line, words) in [
-            ("", "no command is given"),
             ("foo", "Invalid command [foo]"),
             ("-x rc", "unknown option -x"),
             ("ss", "show-sa: isakmp, esp, ah or ipsec is missing"),

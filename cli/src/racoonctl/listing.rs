@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::request::{EstablishedReport, EventReport, IsakmpReport, ScheduledReport};
+use super::request::{EstablishedReport, EventReport, Exchange, IsakmpReport, ScheduledReport};
 use crate::civil::Civil;
 
 /// An ISAKMP SA that is up, by racoon's numbers of phase 1 states.
@@ -25,13 +25,21 @@ pub fn isakmp(sas: &[IsakmpReport], long: u8, local: fn(u64) -> Civil) -> String
         let created = sa.established.map_or_else(|| " ".repeat(19), |unix| local(unix).to_string());
         let state = if sa.established.is_some() { ESTABLISHED } else { UNDER_WAY };
         let side = if sa.initiator { 'I' } else { 'R' };
+        let exchange = match sa.exchange {
+            Exchange::Main => 'M',
+            Exchange::Aggressive => 'A',
+        };
         // Writing to a String cannot fail.
         let _ = match long {
             0 => writeln!(out, "{destination:<22} {} {created} ", sa.cookies),
-            1 => writeln!(out, "{destination:<22} {} {state:2} {side} 10 M {created} {:6} ", sa.cookies, sa.children),
+            1 => writeln!(
+                out,
+                "{destination:<22} {} {state:2} {side} 10 {exchange} {created} {:6} ",
+                sa.cookies, sa.children
+            ),
             _ => writeln!(
                 out,
-                "{:<45} {destination:<45} {} {state:2} {side} 10 M {created} {:6} ",
+                "{:<45} {destination:<45} {} {state:2} {side} 10 {exchange} {created} {:6} ",
                 format!("{}.{}", sa.local, sa.local_port),
                 sa.cookies,
                 sa.children
@@ -41,13 +49,14 @@ pub fn isakmp(sas: &[IsakmpReport], long: u8, local: fn(u64) -> Civil) -> String
     out
 }
 
-/// `show-schedule`: racoon's columns, with what the timer is for behind them. When a timer was made is not kept: `created`
-/// is the time it fires at.
-pub fn schedule(timers: &[ScheduledReport], now: u64, local: fn(u64) -> Civil) -> String {
+/// `show-schedule`: number, seconds from the time it was made to the time it fires, that time, the former one. With `-l`,
+/// also what it is for.
+pub fn schedule(timers: &[ScheduledReport], long: u8, local: fn(u64) -> Civil) -> String {
     let mut out = String::from("index    tick     xtime    created\n");
-    for (index, timer) in timers.iter().enumerate() {
-        let at = now.saturating_add(timer.due_in_s);
-        let _ = writeln!(out, "{index:<8} {:<8} {at:<8} {} {}", timer.due_in_s, local(at), timer.what);
+    for ScheduledReport { number, what, created, fires } in timers {
+        let tick = fires.saturating_sub(*created);
+        let _ = write!(out, "{number:<8} {tick:<8} {fires:<8} {}", local(*created));
+        let _ = if long > 0 { writeln!(out, " {what}") } else { writeln!(out) };
     }
     out
 }
@@ -65,13 +74,10 @@ pub fn established(report: &EstablishedReport) -> String {
     out
 }
 
-/// A line of `show-event`.
+/// A line of `show-event`: an end that is not known is `anonymous`.
 pub fn event(event: &EventReport) -> String {
     let end = |end: &Option<String>| end.clone().unwrap_or_else(|| "anonymous".to_owned());
-    match (&event.local, &event.peer) {
-        (None, None) => event.what.clone(),
-        (local, peer) => format!("{} : {} -> {}", event.what, end(local), end(peer)),
-    }
+    format!("{} : {} -> {}", event.what, end(&event.local), end(&event.peer))
 }
 
 #[cfg(test)]
@@ -90,6 +96,7 @@ mod tests {
             peer_port: 500,
             cookies: "0123456789abcdef:fedcba9876543210".to_owned(),
             initiator: true,
+            exchange: Exchange::Main,
             established,
             children: 2,
         }
@@ -108,16 +115,19 @@ mod tests {
             "Destination            Cookies                           ST S  V E Created             Phase2"
         );
         assert!(text.ends_with("  9 I 10 M 2026-11-24 01:02:03      2 \n"), "{text}");
+        let aggressive = IsakmpReport { exchange: Exchange::Aggressive, ..sa(None) };
+        let text = isakmp(&[aggressive], 1, fixed);
+        assert!(text.ends_with(&format!("  1 I 10 A {:19}      2 \n", "")), "{text}");
         assert!(isakmp(&[sa(Some(1))], 2, fixed).starts_with("Source "));
     }
 
     #[test]
     fn timers_stand_in_racoons_columns() {
-        let timers = [ScheduledReport { what: "RekeyPhase1".to_owned(), due_in_s: 60 }];
-        assert_eq!(
-            schedule(&timers, 1_700_000_000, fixed),
-            "index    tick     xtime    created\n0        60       1700000060 2026-11-24 01:02:03 RekeyPhase1\n"
-        );
+        let what = "RekeyPhase1".to_owned();
+        let timers = [ScheduledReport { number: 17, what, created: 1_700_000_000, fires: 1_700_000_060 }];
+        let line = "17       60       1700000060 2026-11-24 01:02:03";
+        assert_eq!(schedule(&timers, 0, fixed), format!("index    tick     xtime    created\n{line}\n"));
+        assert!(schedule(&timers, 1, fixed).ends_with(&format!("\n{line} RekeyPhase1\n")));
     }
 
     #[test]
@@ -131,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_ends_is_its_words_alone() {
+    fn an_end_that_nobody_knows_is_anonymous() {
         let mut report = EventReport { what: "Racoon terminated".to_owned(), local: None, peer: None };
-        assert_eq!(event(&report), "Racoon terminated");
+        assert_eq!(event(&report), "Racoon terminated : anonymous -> anonymous");
         report.peer = Some("10.0.0.2[500]".to_owned());
         assert_eq!(event(&report), "Racoon terminated : anonymous -> 10.0.0.2[500]");
     }

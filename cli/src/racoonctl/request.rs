@@ -142,6 +142,16 @@ pub struct EstablishedReport {
     pub banner: Option<String>,
 }
 
+/// Exchanges of phase 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exchange {
+    /// Identity protection.
+    Main,
+    /// Aggressive.
+    Aggressive,
+}
+
 /// One ISAKMP SA.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsakmpReport {
@@ -157,6 +167,8 @@ pub struct IsakmpReport {
     pub cookies: String,
     /// Did we begin?
     pub initiator: bool,
+    /// Which exchange made it.
+    pub exchange: Exchange,
     /// Unix seconds since when it stands; null while it is negotiated.
     pub established: Option<u64>,
     /// IPsec SA pairs with the peer.
@@ -166,10 +178,14 @@ pub struct IsakmpReport {
 /// One timer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduledReport {
+    /// Its number: each one ever armed has the next.
+    pub number: u32,
     /// What it is for.
     pub what: String,
-    /// Seconds until it fires.
-    pub due_in_s: u64,
+    /// Unix seconds when it was armed.
+    pub created: u64,
+    /// Unix seconds when it fires.
+    pub fires: u64,
 }
 
 /// Something happened.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -45,6 +45,10 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::parse(&words) {
         Ok(arguments) => arguments,
         Err(error) => {
+            // Where the original says it.
+            if matches!(error, ArgumentError::Command(_)) {
+                let _said = say(format!("{error}\n").as_bytes());
+            }
             let usage = if matches!(error, ArgumentError::Operands { .. }) { "" } else { USAGE };
             return fail(&format!("{error}\n{usage}"));
         }
@@ -96,7 +100,7 @@ fn run(arguments: &Arguments) -> Result<Vec<u8>, Failure> {
         Command::Reload => done(call::<Value>(&socket, &Request::Reload, PATIENCE)?),
         Command::ShowSchedule => {
             let timers: Vec<ScheduledReport> = call(&socket, &Request::Racoon(RacoonRequest::ShowSchedule), PATIENCE)?;
-            listing::schedule(&timers, now(), civil::local)
+            listing::schedule(&timers, arguments.long, civil::local)
         }
         Command::ShowSa(Family::Isakmp) => {
             let sas: Vec<IsakmpReport> = call(&socket, &Request::Racoon(RacoonRequest::ShowIsakmp), PATIENCE)?;
@@ -167,8 +171,4 @@ fn how(manner: &Manner) -> Result<How, Failure> {
 
 fn patience(timeout_s: u64) -> Duration {
     PATIENCE + Duration::from_secs(timeout_s)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,14 +1,14 @@
 //! What the original's programs exchange over the socket: C structures of the machine, `struct admin_com` in front
 //! (RACOON 3.3), as a compiler for 64-bit Linux lays them out. So that a `racoonctl` of ipsec-tools finds an answer.
 //!
-//! Not answered: SAs of the kernel (`show-sa esp`), which go as messages of PF_KEY.
+//! SAs of the kernel (`show-sa esp`) go as messages of PF_KEY: [`crate::setkey::pfkey::message::dump`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use policy::model::addr::IpNet;
 use zeroize::Zeroizing;
 
-use super::request::{EventReport, Family, Flow, How, IsakmpReport, Login, RacoonRequest, ScheduledReport};
+use super::request::{EventReport, Exchange, Family, Flow, How, IsakmpReport, Login, RacoonRequest, ScheduledReport};
 use crate::control::Request;
 
 /// Octets of `struct admin_com`.
@@ -105,7 +105,7 @@ impl Header {
             0x0002 => RacoonRequest::ShowSchedule,
             0x0003 => RacoonRequest::Events,
             0x0101 if family == Family::Isakmp => RacoonRequest::ShowIsakmp,
-            0x0101 => return Err(EOPNOTSUPP),
+            0x0101 => RacoonRequest::ShowIpsec { family },
             0x0102 => RacoonRequest::Flush { family },
             0x0103 | 0x0104 => return Ok(Request::Status),
             0x0201 => match (family, indexes(body)?) {
@@ -114,8 +114,15 @@ impl Header {
                 }
                 (family, flow) => RacoonRequest::DeleteIpsec { family, flow },
             },
-            0x0202 => establish(family, indexes(body)?, None),
-            0x0203 => establish(family, indexes(body)?, Some(login(body.get(INDEXES..).unwrap_or_default())?)),
+            0x0202 => {
+                // Behind the ends: the name of the `remote` block, if one was given.
+                let remote = text(body.get(INDEXES..).unwrap_or_default()).ok();
+                establish(family, indexes(body)?, How { remote, login: None })
+            }
+            0x0203 => {
+                let login = Some(login(body.get(INDEXES..).unwrap_or_default())?);
+                establish(family, indexes(body)?, How { remote: None, login })
+            }
             0x0204 => RacoonRequest::DeletePeer { local: None, peer: indexes(body)?.dst.addr() },
             0x0205 => RacoonRequest::Logout { user: text(body)? },
             0x0206 => {
@@ -146,12 +153,13 @@ impl Asked {
     }
 
     /// `struct scheddump` for each.
-    pub fn schedule(&self, timers: &[ScheduledReport], now: u64) -> Vec<u8> {
-        let one = |(index, timer): (usize, &ScheduledReport)| {
-            let at = now.saturating_add(timer.due_in_s);
-            [at, index as u64, at, timer.due_in_s].into_iter().flat_map(u64::to_ne_bytes).collect::<Vec<u8>>()
+    pub fn schedule(&self, timers: &[ScheduledReport]) -> Vec<u8> {
+        let one = |timer: &ScheduledReport| {
+            let ScheduledReport { number, created, fires, .. } = timer;
+            let tick = fires.saturating_sub(*created);
+            [*fires, u64::from(*number), *created, tick].into_iter().flat_map(u64::to_ne_bytes).collect::<Vec<u8>>()
         };
-        let data: Vec<u8> = timers.iter().enumerate().flat_map(one).collect();
+        let data: Vec<u8> = timers.iter().flat_map(one).collect();
         self.header.answer_with(&data)
     }
 
@@ -172,18 +180,18 @@ impl Asked {
         Header { command: 0x0003 | self.header.command & FLAG, proto: 0, ..self.header }.answer_with(&data)
     }
 
-    /// The peer whose events follow the reply to an order to negotiate.
+    /// The peer whose events follow the reply to an order to negotiate, or to end everything (`vpn-disconnect`).
     pub fn follows(&self) -> Option<IpAddr> {
         match &self.request {
             Request::Racoon(RacoonRequest::EstablishIsakmp { peer, .. }) => Some(*peer),
             Request::Racoon(RacoonRequest::EstablishIpsec { flow, .. }) => Some(flow.dst.addr()),
+            Request::Racoon(RacoonRequest::DeletePeer { local: None, peer }) => Some(*peer),
             _ => None,
         }
     }
 }
 
-fn establish(family: Family, flow: Flow, login: Option<Login>) -> RacoonRequest {
-    let how = How { remote: None, login };
+fn establish(family: Family, flow: Flow, how: How) -> RacoonRequest {
     match family {
         Family::Isakmp => {
             RacoonRequest::EstablishIsakmp { local: Some(flow.src.addr()), peer: flow.dst.addr(), how, timeout_s: 0 }
@@ -284,8 +292,12 @@ fn phase1(sa: &IsakmpReport) -> Vec<u8> {
     out.extend(side.to_ne_bytes());
     out.extend(storage(Some(SocketAddr::new(sa.peer, sa.peer_port))));
     out.extend(storage(Some(SocketAddr::new(sa.local, sa.local_port))));
-    // Version 1.0, main mode, padding.
-    out.extend([0x10, 2, 0, 0, 0, 0, 0, 0]);
+    let exchange = match sa.exchange {
+        Exchange::Main => 2,
+        Exchange::Aggressive => 4,
+    };
+    // Version 1.0, exchange, padding.
+    out.extend([0x10, exchange, 0, 0, 0, 0, 0, 0]);
     out.extend(sa.established.unwrap_or_default().to_ne_bytes());
     out.extend(i32::try_from(sa.children).unwrap_or(i32::MAX).to_ne_bytes());
     out.extend([0; 4]);

@@ -7,7 +7,7 @@ use policy::model::sa::Protocol;
 
 use super::{Endpoint, Holder};
 use crate::children::{Child, Outbound};
-use crate::context::JobOwner;
+use crate::context::{JobOwner, Path};
 use crate::event::Output;
 use crate::event::sa::{ChildId, SaName, SaPair};
 use crate::informational::exchange::{connected_notify, delete_child};
@@ -114,7 +114,8 @@ impl Endpoint {
             let reason = format!("the kernel refuses the outbound SA: {why}");
             self.last_errors.note(peer.ip(), self.cx.now.wall, &reason);
             self.cx.report(Level::Error, peer, Event::Phase2Failed { peer: peer.ip(), reason, timed_out: false });
-            return self.delete_child(id);
+            self.delete_child(id);
+            return;
         }
         match &mut child.state {
             Outbound::Installing(left) if *left > 1 => {
@@ -150,18 +151,27 @@ impl Endpoint {
     }
 
     /// As [`Self::remove_child`], telling the peer.
-    pub(super) fn delete_child(&mut self, id: ChildId) {
-        let Some(child) = self.remove_child(id) else { return };
+    pub(super) fn delete_child(&mut self, id: ChildId) -> Option<Child> {
+        let child = self.remove_child(id)?;
         // charon looks for the child under the ISAKMP SA that the DELETE comes by, and nowhere else.
         let serves = |id: &Phase1Id| self.sas.get(id).is_some_and(|sa| !sa.retiring);
         let parent = child.made_under.filter(serves).or_else(|| {
             let ChildKey { local, peer, .. } = child.key;
             self.sa_with(local, peer, Some(&child.owner.identity))
         });
-        let Some(sa) = parent else { return };
+        let Some(sa) = parent else { return Some(child) };
         // Nobody looks at a DELETE of IPComp: its SAs go with those they are inside of.
         for SaPair { inbound, .. } in child.pairs().filter(|pair| pair.inbound.protocol != Protocol::Ipcomp) {
             self.send_informational(sa, delete_child(inbound.protocol, inbound.spi));
+        }
+        Some(child)
+    }
+
+    /// Tells of a child that was taken out: a line for each of its SAs.
+    pub(super) fn purged(&mut self, child: &Child) {
+        let path = Path { local: child.owner.local, peer: child.owner.peer };
+        for sa in child.pairs().flat_map(|pair| [pair.outbound, pair.inbound]) {
+            self.cx.report_on(Level::Info, path, Event::ChildPurged { sa });
         }
     }
 }

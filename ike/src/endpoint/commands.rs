@@ -94,7 +94,7 @@ impl Endpoint {
         self.cx.config = config;
         if from != to {
             let event = Event::PoolResized { from, to };
-            self.cx.emit(Output::Report(Report { level: Level::Info, peer: None, event }));
+            self.cx.emit(Output::Report(Report { level: Level::Info, local: None, peer: None, event }));
         }
     }
 
@@ -137,10 +137,9 @@ impl Endpoint {
     }
 
     fn purge_child(&mut self, id: ChildId) {
-        let Some(child) = self.children.get(id) else { return };
-        let (peer, sa) = (child.owner.peer, child.inbound);
-        self.delete_child(id);
-        self.cx.report(Level::Info, peer, Event::ChildPurged { sa });
+        if let Some(child) = self.delete_child(id) {
+            self.purged(&child);
+        }
     }
 
     /// Whatever rests on the certificate goes, and nothing else; the index names it without a walk over the rest.
@@ -168,6 +167,6 @@ impl Endpoint {
         let peer = peers.first().copied();
         let event = Event::Revoked { certificate, sas, isakmp_sas };
         // Who has us revoke says it at Notify, with the kernel's count.
-        self.cx.emit(Output::Report(Report { level: Level::Info, peer, event }));
+        self.cx.emit(Output::Report(Report { level: Level::Info, local: None, peer, event }));
     }
 }

@@ -4,9 +4,11 @@
 //! A peer is who it proved to be, not where it is: what it had from another address goes, what others have behind the
 //! same address stays.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use policy::model::identity::Identity;
+use policy::model::sa::Protocol;
 
 use super::{Endpoint, Holder};
 use crate::event::sa::{ChildId, Owner};
@@ -102,9 +104,14 @@ impl Endpoint {
                 }
             }
         }
+        let of = |child: &ChildId| self.children.get(*child).map(|child| child.outbound.protocol);
+        let protocols: BTreeSet<Protocol> = children.iter().filter_map(of).collect();
+        for protocol in protocols {
+            self.cx.report_on(Level::Info, path, Event::ChildrenPurging { protocol, ends: path.into() });
+        }
         for child in children {
             if let Some(child) = self.remove_child(child) {
-                self.cx.report(Level::Info, child.owner.peer, Event::ChildPurged { sa: child.outbound });
+                self.purged(&child);
             }
         }
         for stale in sas {

@@ -2,6 +2,7 @@
 //!
 //! What is not protected changes nothing (IKEV1 N-1, D-1; ATTACKS ).
 
+use policy::model::identity::Identity;
 use policy::model::sa::{Protocol, Spi};
 
 use super::Endpoint;
@@ -10,6 +11,7 @@ use crate::error::ExchangeError;
 use crate::event::sa::SaName;
 use crate::handshake::State;
 use crate::informational::exchange::{open, seal};
+use crate::isakmp_sa::IsakmpSa;
 use crate::message::{Cookies, Message};
 use crate::payloads::bodies;
 use crate::phase1::exchange::Keyed;
@@ -185,7 +187,8 @@ impl Endpoint {
     /// Closes an ISAKMP SA that the peer no longer has.
     pub(super) fn purge_sa(&mut self, id: Phase1Id) {
         let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) else { return };
-        self.cx.report(Level::Info, sa.facts.path.peer, Event::Phase1Purged { cookies: sa.cookie_pair() });
+        self.cx.report_on(Level::Info, sa.facts.path, Event::Phase1Purging { cookies: sa.cookie_pair() });
+        self.cx.report_on(Level::Info, sa.facts.path, Event::Phase1Purged { cookies: sa.cookie_pair() });
         self.close_sa(id);
     }
 
@@ -230,8 +233,18 @@ impl Endpoint {
         let (path, identity) = (sa.facts.path, sa.facts.owner.identity.clone());
         let wishes: Vec<ChildWish> = sa.quick.values().filter_map(|quick| quick.wish.clone()).collect();
         self.purge_sa(id);
-        if self.sa_with(path.local.ip(), path.peer.ip(), Some(&identity)).is_some() {
+        if let Some(other) = self.sa_with(path.local.ip(), path.peer.ip(), Some(&identity)) {
+            self.kept(path, &identity, other);
             self.later.extend(wishes.into_iter().filter(|wish| wish.replaces.is_none()));
+        }
+    }
+
+    /// Tells of the children that stay, with the ISAKMP SA that they go on under.
+    fn kept(&mut self, path: Path, identity: &Identity, other: Phase1Id) {
+        let Some(cookies) = self.sas.get(&other).map(IsakmpSa::cookie_pair) else { return };
+        for id in self.children.by_peer(path.peer.ip()) {
+            let Some(child) = self.children.get(id).filter(|child| child.owner.identity == *identity) else { continue };
+            self.cx.report_on(Level::Info, path, Event::ChildKept { sa: child.outbound, cookies });
         }
     }
 
@@ -246,9 +259,7 @@ impl Endpoint {
         let child = self.children.by_sa(&outbound).and_then(|child| self.children.get(child));
         let Some(child) = child.filter(|child| child.owner.identity == identity).map(|child| child.id) else { return };
         if let Some(child) = self.remove_child(child) {
-            for sa in child.pairs().flat_map(|pair| [pair.outbound, pair.inbound]) {
-                self.cx.report(Level::Info, path.peer, Event::ChildPurged { sa });
-            }
+            self.purged(&child);
         }
     }
 }

@@ -156,9 +156,9 @@ impl Endpoint {
         let Some(child) = self.children.get(id).filter(|child| child.replaced) else { return };
         let key = child.key;
         if self.successor(&key).is_some() {
-            let (peer, sa) = (child.owner.peer, child.inbound);
-            self.delete_child(id);
-            self.cx.report(Level::Info, peer, Event::ChildPurged { sa });
+            if let Some(child) = self.delete_child(id) {
+                self.purged(&child);
+            }
             return;
         }
         self.promote_replaced(&key);

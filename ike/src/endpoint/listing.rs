@@ -1,12 +1,13 @@
 //! Single SAs and timers, for listings that show more than a line for each peer.
 
+use policy::model::remote::ExchangeMode;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use super::Endpoint;
 use crate::event::Now;
 use crate::event::question::CertificateId;
 use crate::message::Role;
+use crate::timer::Armed;
 use crate::wire::header::Cookie;
 
 /// One ISAKMP SA, or the phase 1 that is to give one.
@@ -20,6 +21,8 @@ pub struct IsakmpStatus {
     pub cookies: (Cookie, Cookie),
     /// Did we begin?
     pub initiator: bool,
+    /// Which exchange it is, or was made by.
+    pub mode: ExchangeMode,
     /// Unix seconds since when it stands; `None` while it is negotiated.
     pub established: Option<u64>,
     /// IPsec SA pairs negotiated with this peer that stand.
@@ -35,10 +38,14 @@ pub struct IsakmpStatus {
 /// One armed timer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheduled {
+    /// Its place among all timers that were ever armed.
+    pub number: u32,
     /// What it is for, in the words of the code.
     pub what: String,
-    /// Time until it fires.
-    pub due_in: Duration,
+    /// Unix seconds when it was armed.
+    pub armed: u64,
+    /// Unix seconds when it fires.
+    pub fires: u64,
 }
 
 impl Endpoint {
@@ -53,6 +60,7 @@ impl Endpoint {
                 peer: path.peer,
                 cookies: (cookies.initiator, cookies.responder),
                 initiator: sa.facts.role == Role::Initiator,
+                mode: sa.facts.mode,
                 established: Some(sa.established_wall),
                 children: children(path.peer),
                 open: sa.is_open(),
@@ -67,6 +75,7 @@ impl Endpoint {
                 peer: handshake.path.peer,
                 cookies: (handshake.cookies.initiator, handshake.cookies.responder),
                 initiator: handshake.state.as_ref().is_some_and(|state| state.role() == Role::Initiator),
+                mode: handshake.mode,
                 established: None,
                 children: 0,
                 open: false,
@@ -87,7 +96,14 @@ impl Endpoint {
 
     /// The armed timers, earliest first.
     pub fn schedule(&self, now: Now) -> Vec<Scheduled> {
-        let scheduled = |(at, what): (Duration, String)| Scheduled { what, due_in: at.saturating_sub(now.monotonic) };
+        // Seconds of the monotonic clock as Unix seconds, now being the one in the other.
+        let unix = |seconds: u64| now.wall.saturating_add(seconds).saturating_sub(now.monotonic.as_secs());
+        let scheduled = |(timer, what): (Armed, String)| Scheduled {
+            number: timer.number,
+            what,
+            armed: unix(timer.since_s.into()),
+            fires: unix(timer.at.as_secs()),
+        };
         self.cx.timers.armed().map(scheduled).collect()
     }
 }

@@ -139,9 +139,7 @@ impl Endpoint {
         self.last_errors.note(path.peer.ip(), self.cx.now.wall, "dead peer detected");
         for child in children {
             if let Some(child) = self.remove_child(child) {
-                for sa in child.pairs().flat_map(|pair| [pair.outbound, pair.inbound]) {
-                    self.cx.report(Level::Info, path.peer, Event::ChildPurged { sa });
-                }
+                self.purged(&child);
             }
         }
         for sibling in siblings {

@@ -148,7 +148,8 @@ impl Endpoint {
         let gap = self.cx.config.mode_cfg.as_ref().map(|config| config.auth_throttle).unwrap_or_default();
         let now = self.cx.now.monotonic;
         let Some(sa) = self.sas.get_mut(&id).filter(|sa| !sa.closed) else { return };
-        let peer = sa.facts.path.peer;
+        let path = sa.facts.path;
+        let peer = path.peer;
         let Some(session) = sa.session.as_mut() else { return };
         let user = match &session.stage {
             Stage::AwaitPassword(asked, user) if *asked == job => user.clone(),
@@ -160,7 +161,7 @@ impl Endpoint {
                 session.user = Some(user.clone());
                 sa.facts.groups = account.groups.into();
                 self.become_user(id, &user);
-                self.cx.report(Level::Info, peer, Event::LoginSucceeded { user });
+                self.cx.report_on(Level::Info, path, Event::LoginSucceeded { user });
                 if let Some(address) = account.address {
                     self.assign(id, address.into());
                 }
@@ -194,10 +195,10 @@ impl Endpoint {
     /// As XAuth server: tells the client, which then loses its ISAKMP SA.
     fn refuse_login(&mut self, id: Phase1Id, user: String, reason: String) {
         let Some(sa) = self.sas.get_mut(&id) else { return };
-        let peer = sa.facts.path.peer;
+        let path = sa.facts.path;
         sa.session_mut().stage = Stage::Refused;
-        self.last_errors.note(peer.ip(), self.cx.now.wall, &format!("login of \"{user}\" failed: {reason}"));
-        self.cx.report(Level::Error, peer, Event::LoginFailed { user, reason });
+        self.last_errors.note(path.peer.ip(), self.cx.now.wall, &format!("login of \"{user}\" failed: {reason}"));
+        self.cx.report_on(Level::Error, path, Event::LoginFailed { user, reason });
         self.send_transaction(id, Purpose::Status(false), ConfigType::SET, xauth_server::status(false));
     }
 }

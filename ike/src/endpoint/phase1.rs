@@ -230,7 +230,7 @@ impl Endpoint {
         let peer = path.peer.ip();
         let mut candidates = self.cx.config.candidates(path.peer);
         if candidates.is_empty() {
-            return self.cx.report(Level::Error, path.peer, Event::NoConfiguration { peer });
+            return self.cx.report(Level::Error, path.peer, Event::UnknownPeer { peer });
         }
         candidates.retain(|remote| remote.remote.exchange_modes.contains(&mode));
         let Some(remote) = candidates.first().cloned() else {
@@ -282,6 +282,10 @@ impl Endpoint {
     /// No state is kept; the one notify is smaller than the message and rate-limited.
     fn refuse_first_message(&mut self, path: Path, cookie: Cookie, error: &ExchangeError) {
         self.note_failure(path, CookiePair(cookie, Cookie::ZERO), error);
+        if matches!(error, ExchangeError::NoProposalChosen(_)) {
+            self.cx.report_on(Level::Error, path, Event::NoValidProposal);
+            self.cx.report_on(Level::Error, path, Event::FirstMessageRefused);
+        }
         if let Some(kind) = error.notify() {
             self.clear_refusal(path, cookie, kind);
         }
@@ -439,8 +443,12 @@ impl Endpoint {
     pub(super) fn note_failure(&mut self, path: Path, cookies: CookiePair, error: &ExchangeError) {
         let timed_out = matches!(error, ExchangeError::TimedOut(_));
         let reason = error.to_string();
+        let no_proposal = matches!(
+            error,
+            ExchangeError::NoProposalChosen(_) | ExchangeError::PeerRefused(NotifyType::NO_PROPOSAL_CHOSEN)
+        );
         self.last_errors.note(path.peer.ip(), self.cx.now.wall, &reason);
-        self.cx.report(Level::Error, path.peer, Event::Phase1Failed { reason, timed_out, cookies });
+        self.cx.report_on(Level::Error, path, Event::Phase1Failed { reason, timed_out, no_proposal, cookies });
     }
 
     /// An ISAKMP SA that could not be renewed is tried again while it lives.
@@ -484,6 +492,7 @@ impl Endpoint {
             owner: Arc::clone(&owner),
             traits: handshake.traits,
             role,
+            mode: handshake.mode,
             auth: keyed.agreed.auth,
             assigned: None,
             groups: Box::default(),

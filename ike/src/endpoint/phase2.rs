@@ -277,7 +277,7 @@ impl Endpoint {
         let timed_out = matches!(error, ExchangeError::TimedOut(_));
         let (peer, reason) = (path.peer.ip(), error.to_string());
         self.last_errors.note(peer, self.cx.now.wall, &reason);
-        self.cx.report(Level::Error, path.peer, Event::Phase2Failed { peer, reason, timed_out });
+        self.cx.report_on(Level::Error, path, Event::Phase2Failed { peer, reason, timed_out });
         if let Some(wish) = wish {
             self.pending.remove(&wish.what);
             if wish.replaces.is_none() {

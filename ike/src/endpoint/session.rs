@@ -45,6 +45,7 @@ impl Endpoint {
             }
             self.settle_duplicates(id, replaces);
             self.later.extend(waiting);
+            self.is_ready(id);
             return;
         }
         match side {
@@ -75,6 +76,13 @@ impl Endpoint {
             self.push_configuration(id);
         }
         self.later.extend(waiting);
+        self.is_ready(id);
+    }
+
+    fn is_ready(&mut self, id: Phase1Id) {
+        if let Some(sa) = self.sas.get(&id).filter(|sa| !sa.closed) {
+            self.cx.report_on(Level::Debug, sa.facts.path, Event::Phase1Open { cookies: sa.cookie_pair() });
+        }
     }
 
     /// The ISAKMP SA that serves the same peer already, if there is one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use policy::model::algorithm::{AuthMethod, Cipher, Hash, SizedCipher};
 use policy::model::identity::Identity;
-use policy::model::remote::Remote;
+use policy::model::remote::{ExchangeMode, Remote};
 use policy::model::sa::{Mode, Protocol, ReqId, Spi};
 use policy::model::secret::Secret;
 use policy::model::selector::Selector;
@@ -97,6 +97,7 @@ impl Bench {
             owner: Arc::new(owner),
             traits: PeerTraits::default(),
             role: Role::Responder,
+            mode: ExchangeMode::Main,
             auth,
             assigned: None,
             groups: Box::default(),

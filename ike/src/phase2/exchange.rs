@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::model::algorithm::{AuthMethod, Group};
-use policy::model::remote::Remote;
+use policy::model::remote::{ExchangeMode, Remote};
 use policy::model::sa::{Protocol, Spi};
 use policy::model::secret::Secret;
 
@@ -49,6 +49,8 @@ pub(crate) struct SaFacts {
     pub(crate) owner: Arc<Owner>,
     pub(crate) traits: PeerTraits,
     pub(crate) role: Role,
+    /// Which exchange phase 1 was.
+    pub(crate) mode: ExchangeMode,
     /// How phase 1 was authenticated; [`AuthMethod::xauth`] says what must still follow.
     pub(crate) auth: AuthMethod,
     /// The address that mode config gave the peer.

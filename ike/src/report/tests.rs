@@ -92,6 +92,15 @@ fn lives_of_sas_in_racoons_words() {
         (Event::Phase1Expired { ends: ends(), cookies: cookies() }, format!("ISAKMP-SA expired {pair}")),
         (Event::Phase1Deleted { ends: ends(), cookies: cookies() }, format!("ISAKMP-SA deleted {pair}")),
         (Event::Phase1Purged { cookies: cookies() }, format!("purged ISAKMP-SA {spi}.")),
+        (Event::Phase1Purging { cookies: cookies() }, format!("purging ISAKMP-SA {spi}.")),
+        (
+            Event::ChildKept { sa: sa(), cookies: cookies() },
+            format!("keeping IPsec-SA spi=140411282 - found valid ISAKMP-SA {spi}."),
+        ),
+        (
+            Event::ChildrenPurging { protocol: Protocol::Esp, ends: ends() },
+            "purging ESP SAs for 10.0.0.1 -> 10.0.0.2".to_owned(),
+        ),
         (
             Event::Phase1Renegotiating { peer: at(2, 0).ip() },
             "renegotiating phase1 to 10.0.0.2 due to active phase2".to_owned(),
@@ -129,16 +138,22 @@ fn failures_begin_with_racoons_words() {
     let reason = || "why".to_owned();
     for (event, words) in [
         (
-            Event::Phase1Failed { reason: reason(), timed_out: true, cookies: cookies() },
+            Event::Phase1Failed { reason: reason(), timed_out: true, no_proposal: false, cookies: cookies() },
             "phase1 negotiation failed due to time up. 0123456789abcdef:fefefefefefefefe",
         ),
-        (Event::Phase1Failed { reason: reason(), timed_out: false, cookies: cookies() }, "phase1 negotiation failed. "),
+        (
+            Event::Phase1Failed { reason: reason(), timed_out: false, no_proposal: false, cookies: cookies() },
+            "phase1 negotiation failed. ",
+        ),
         (
             Event::Phase2Failed { peer, reason: reason(), timed_out: true },
             "10.0.0.2 give up to get IPsec-SA due to time up to wait.",
         ),
         (Event::Phase2Failed { peer, reason: reason(), timed_out: false }, "phase2 negotiation failed. "),
         (Event::GaveUp { peer }, "phase2 negotiation failed due to time up waiting for phase1. ESP 10.0.0.2[0]"),
+        (Event::UnknownPeer { peer }, "couldn't find configuration. "),
+        (Event::NoValidProposal, "failed to get valid proposal."),
+        (Event::FirstMessageRefused, "failed to pre-process ph1 packet (side: 1, status 1)."),
         (Event::NoConfiguration { peer }, "no configuration found for 10.0.0.2."),
         (Event::NoPreSharedKey { peer }, "couldn't find the pskey for 10.0.0.2."),
         (Event::PreSharedKeyByAddress, "couldn't find the proper pskey, try to get one by the peer's address."),

@@ -1,4 +1,5 @@
-//! What is asked of the kernel, what it answers and what it tells, as PF_KEY messages. Keys are left out: whoever listens wants to know what happens.
+//! What is asked of the kernel, what it answers and what it tells, as PF_KEY messages. Keys are left out: whoever listens wants
+//! to know what happens. And all SAs as the messages of a dump's answer, which has them.
 
 use std::net::IpAddr;
 
@@ -12,10 +13,12 @@ use xfrm::model::template::{Need, Template};
 use xfrm::request::{Request, SpiRequest};
 
 use super::number::{self, extension, kind};
+use crate::setkey::dump::sequence;
 use crate::setkey::lower::FLAGS;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const ENOENT: u8 = 2;
 
 /// The message, or nothing for what PF_KEY had no message for. `now` is Unix seconds.
 pub fn message(notice: &Notice, now: u64) -> Option<Vec<u8>> {
@@ -109,6 +112,22 @@ pub fn told_policy(policy: &Policy) -> Vec<u8> {
     Message::begin(kind::SPD_DUMP, None, 0).policy(policy).finish()
 }
 
+/// Every SA, as the kernel answered `SADB_DUMP`: a message each, whose sequence numbers end with 0. Without any SA, one
+/// message that says ENOENT. `now` is Unix seconds.
+pub fn dumped(sas: &[Sa], now: u64, pid: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (index, sa) in sas.iter().enumerate() {
+        let sequence = u32::try_from(sequence(index, sas.len())).unwrap_or(u32::MAX);
+        let message = Message::begin(kind::DUMP, Some(sa.name.protocol), sequence).sa(sa, now).keys(sa);
+        out.extend(message.from(pid).finish());
+    }
+    if sas.is_empty() {
+        let nothing = Message::begin(kind::DUMP, None, 0).from(pid).failed(ENOENT);
+        out.extend(nothing.finish());
+    }
+    out
+}
+
 fn asked(acquire: &Acquire) -> Message {
     let out = Message::begin(kind::ACQUIRE, Some(acquire.protocol), acquire.seq);
     let out = out.address(extension::ADDRESS_SRC, acquire.src, None).address(extension::ADDRESS_DST, acquire.dst, None);
@@ -135,11 +154,26 @@ impl Message {
         Self(octets)
     }
 
+    /// The process that asked.
+    fn from(mut self, pid: u32) -> Self {
+        self.overwrite(12, &pid.to_ne_bytes());
+        self
+    }
+
+    fn failed(mut self, errno: u8) -> Self {
+        self.overwrite(2, &[errno]);
+        self
+    }
+
+    fn overwrite(&mut self, at: usize, octets: &[u8]) {
+        for (octet, value) in self.0.iter_mut().skip(at).zip(octets) {
+            *octet = *value;
+        }
+    }
+
     fn finish(mut self) -> Vec<u8> {
         let units = u16::try_from(self.0.len() / 8).unwrap_or(u16::MAX);
-        for (octet, value) in self.0.iter_mut().skip(4).zip(units.to_ne_bytes()) {
-            *octet = value;
-        }
+        self.overwrite(4, &units.to_ne_bytes());
         self.0
     }
 
@@ -183,6 +217,18 @@ impl Message {
             Some(original) => out.address(extension::NAT_T_OA, original, None),
             None => out,
         }
+    }
+
+    /// `struct sadb_key`, both of them.
+    fn keys(mut self, sa: &Sa) -> Self {
+        let encrypt = sa.encryption.as_ref().map(|by| &by.key).or(sa.aead.as_ref().map(|by| &by.key));
+        let auth = sa.integrity.as_ref().map(|by| &by.key);
+        for (extension, key) in [(extension::KEY_AUTH, auth), (extension::KEY_ENCRYPT, encrypt)] {
+            let Some(key) = key.filter(|key| !key.is_empty()) else { continue };
+            let bits = u16::try_from(key.len() * 8).unwrap_or(u16::MAX);
+            self.extend(extension, &[&bits.to_ne_bytes(), &[0; 2], key.expose()].concat());
+        }
+        self
     }
 
     fn ends(self, name: &SaName) -> Self {

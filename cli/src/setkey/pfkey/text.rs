@@ -195,7 +195,7 @@ mod tests {
     use xfrm::model::sa::{Encryption, Integrity, Sa, SaName};
     use xfrm::model::template::{Need, Template};
 
-    use super::super::message::message;
+    use super::super::message::{dumped, message};
     use super::*;
 
     fn sa_of(src: &str, dst: &str) -> Sa {
@@ -227,6 +227,24 @@ mod tests {
              sockaddr{ len=16 family=2 port=0\n 0a000002  }\n"
         );
         assert!(!octets.windows(4).any(|four| four == [7; 4]), "no key");
+    }
+
+    /// What `show-sa esp` of ipsec-tools' racoonctl walks through.
+    #[test]
+    fn a_dump_ends_with_sequence_number_0() {
+        let octets = dumped(&[sa_of("10.0.0.1", "10.0.0.2"), sa_of("fd01::1", "fd01::2")], 100, 7);
+        let text = describe_all(&octets);
+        assert!(
+            text.contains("sadb_msg{ version=2 type=10 errno=0 satype=3\n  len=30 reserved=0 seq=1 pid=7\n"),
+            "{text}"
+        );
+        assert!(text.contains("seq=0 pid=7\n"), "{text}");
+        let keys = "07070707 07070707 07070707 07070707";
+        assert_eq!(text.matches(keys).count(), 4, "{text}");
+        let (first, rest) = text.split_once("type=8 }\n").expect("a key for integrity");
+        assert!(first.contains("type=6 }") && rest.starts_with("sadb_key{ bits=128 reserved=0\n"), "{text}");
+        let nothing = describe_all(&dumped(&[], 100, 7));
+        assert!(nothing.contains("type=10 errno=2 satype=0\n  len=2 reserved=0 seq=0 pid=7\n"), "{nothing}");
     }
 
     #[test]
