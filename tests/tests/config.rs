@@ -175,7 +175,7 @@ fn valid_configurations_resolve() {
 fn a_printed_configuration_reads_back_as_the_same() {
     for folder_name in ["valid", "seeds"] {
         for name in names(folder_name, ".conf").iter() {
-            let config = load(folder_name, name).config.expect("valid");
+            let config = load(folder_name, name).config.expect("valid").without_secrets();
             let printed = Printed(&config).to_string();
             let again = racoon::load("printed.conf", printed.as_bytes(), &mut NoFiles);
             assert_eq!(again.config.as_ref(), Some(&config), "{name}:\n{printed}\n{}", again.render());

@@ -14,11 +14,10 @@ use policy::racoon::{self, Loaded, parser};
 use policy::span::Sources;
 
 /// Says the only thing there is to say, or what is so without it.
-const SAY_NOTHING_NEW: [(Block, &str); 9] = [
+const SAY_NOTHING_NEW: [(Block, &str); 8] = [
+    (Block::LdapCfg, "version"),
     (Block::Global, "complex_bundle"),
-    (Block::ModeCfg, "group_source"),
     (Block::ModeCfg, "accounting"),
-    (Block::ModeCfg, "conf_source"),
     (Block::Remote, "doi"),
     (Block::Remote, "situation"),
     (Block::Remote, "support_proxy"),

@@ -110,7 +110,7 @@ mod tests {
             row.state != State::Works && !given_up_by_racoon
         });
         let names: Vec<&str> = inert.map(|row| row.name).collect();
-        let blocks = ["padding", "gss_id_enc", "radiuscfg", "ldapcfg"];
+        let blocks = ["padding", "gss_id_enc", "radiuscfg"];
         let others = ["backupsa", "esp_frag", "gss_id", "gssapi_id"];
         assert_eq!(names, [blocks.as_slice(), &others].concat());
     }

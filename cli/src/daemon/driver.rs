@@ -225,11 +225,6 @@ impl Driver {
 
     fn check_password(&mut self, job: JobId, check: Box<PasswordCheck>) {
         let refuse = |why: String| Input::PasswordChecked { job, result: Err(why) };
-        let Some(config) = self.loaded.daemon.mode_cfg.clone() else {
-            return self
-                .inputs
-                .push_back(refuse("there is no mode_cfg block that says who knows passwords".to_owned()));
-        };
         if self.password_workers.is_none() {
             match self.workers.beside(PASSWORD_WORKERS) {
                 Ok(workers) => self.password_workers = Some(workers),
@@ -237,7 +232,8 @@ impl Driver {
             }
         }
         if let Some(workers) = &self.password_workers {
-            workers.submit(move || Input::PasswordChecked { job, result: password::check(&config, &check) });
+            let loaded = Arc::clone(&self.loaded);
+            workers.submit(move || Input::PasswordChecked { job, result: password::check(&loaded.daemon, &check) });
         }
     }
 

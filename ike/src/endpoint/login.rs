@@ -159,6 +159,7 @@ impl Endpoint {
             Ok(account) => {
                 self.throttle.succeeded(peer.ip());
                 session.user = Some(user.clone());
+                session.netmask = account.netmask;
                 sa.facts.groups = account.groups.into();
                 self.become_user(id, &user);
                 self.cx.report_on(Level::Info, path, Event::LoginSucceeded { user });

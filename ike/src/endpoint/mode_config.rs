@@ -62,6 +62,7 @@ impl Endpoint {
         let offer = Offer {
             config: mode_cfg,
             address,
+            netmask: sa.session.as_ref().and_then(|session| session.netmask).or(mode_cfg.netmask4),
             seconds: u32::try_from(left).unwrap_or(u32::MAX),
             banner: config.banner.as_deref(),
         };

@@ -102,6 +102,8 @@ pub struct PasswordCheck {
 pub struct Account {
     /// The address that the user always gets.
     pub address: Option<Ipv4Addr>,
+    /// Its netmask, if it is not that of everybody.
+    pub netmask: Option<Ipv4Addr>,
     /// The groups that the user is in.
     pub groups: Vec<String>,
 }

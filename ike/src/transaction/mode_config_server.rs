@@ -17,6 +17,8 @@ pub(crate) struct Offer<'a> {
     pub(crate) config: &'a ModeConfig,
     /// Its address.
     pub(crate) address: Option<Ipv4Addr>,
+    /// And its netmask.
+    pub(crate) netmask: Option<Ipv4Addr>,
     /// Seconds for which it has it.
     pub(crate) seconds: u32,
     /// What the banner's file holds.
@@ -71,7 +73,7 @@ impl Offer<'_> {
         match kind {
             ConfigAttribute::IP4_ADDRESS => self.address.iter().map(address).collect(),
             ConfigAttribute::IP4_NETMASK => {
-                config.netmask4.iter().filter(|_| self.address.is_some()).map(address).collect()
+                self.netmask.iter().filter(|_| self.address.is_some()).map(address).collect()
             }
             ConfigAttribute::IP4_DNS => config.dns4.iter().map(address).collect(),
             ConfigAttribute::IP4_NBNS => config.wins4.iter().map(address).collect(),
@@ -159,7 +161,7 @@ mod tests {
     fn a_client_reads_what_a_server_tells() {
         let config = config();
         let address = Some(Ipv4Addr::new(10, 3, 0, 7));
-        let offer = Offer { config: &config, address, seconds: 60, banner: Some("welcome") };
+        let offer = Offer { config: &config, address, netmask: config.netmask4, seconds: 60, banner: Some("welcome") };
         for told in [offer.reply(&request(None, true)), offer.push(true)] {
             let read = Configuration::read(&told);
             assert_eq!((read.address, read.netmask), (address, config.netmask4));
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn only_what_is_asked_for_and_known_is_answered() {
         let config = config();
-        let offer = Offer { config: &config, address: None, seconds: 60, banner: None };
+        let offer = Offer { config: &config, address: None, netmask: config.netmask4, seconds: 60, banner: None };
         let asked =
             [empty(ConfigAttribute::IP4_ADDRESS), empty(ConfigAttribute(999)), empty(ConfigAttribute::IP4_NETMASK)];
         assert_eq!(offer.reply(&asked), []);

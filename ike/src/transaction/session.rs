@@ -1,6 +1,7 @@
 //! What stands between phase 1 and the first quick mode: a login, a configuration; and what came of them.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use policy::model::identity::Identity;
 use policy::model::secret::Secret;
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) transactions: BTreeMap<u32, Transaction>,
     /// Who logged in.
     pub(crate) user: Option<String>,
+    /// The netmask of the user's own address.
+    pub(crate) netmask: Option<Ipv4Addr>,
     /// What the peer called itself in phase 1, where the user took its place.
     pub(crate) claimed: Option<Identity>,
     /// What the peer gave us.

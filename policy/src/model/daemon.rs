@@ -5,6 +5,8 @@ use super::mode_config::ModeConfig;
 use super::remote::{Remote, Timers};
 use super::revocation::RevocationConfig;
 use super::sainfo::Sainfo;
+use super::secret::{HIDDEN, Secret};
+use super::user_source::LdapConfig;
 
 /// `log`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,8 +84,19 @@ pub struct DaemonConfig {
     pub revocation: RevocationConfig,
     /// `mode_cfg`: what clients of ISAKMP mode config are given; `None` gives nothing.
     pub mode_cfg: Option<ModeConfig>,
+    /// `ldapcfg`.
+    pub ldap: LdapConfig,
     /// `remote` blocks in file order.
     pub remotes: Vec<Remote>,
     /// `sainfo` blocks, most specific first, file order within equal.
     pub sainfos: Vec<Sainfo>,
+}
+
+impl DaemonConfig {
+    /// The same with asterisks for every password: what may be shown.
+    pub fn without_secrets(&self) -> Self {
+        let mut shown = self.clone();
+        shown.ldap.bind_password.iter_mut().for_each(|secret| *secret = Secret::new(HIDDEN.into()));
+        shown
+    }
 }

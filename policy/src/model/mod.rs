@@ -18,3 +18,4 @@ pub mod sa;
 pub mod sainfo;
 pub mod secret;
 pub mod selector;
+pub mod user_source;

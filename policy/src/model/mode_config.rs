@@ -52,6 +52,28 @@ pub enum AuthSource {
     Pam,
     /// A file of our own: `user:hash[:address[:group,…]]`.
     File(String),
+    /// The directory of `ldapcfg`.
+    Ldap,
+}
+
+/// `group_source`: who knows the groups of `auth_groups`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupSource {
+    /// /etc/group.
+    #[default]
+    System,
+    /// The directory of `ldapcfg`.
+    Ldap,
+}
+
+/// `conf_source`: who knows a user's address, if it has one of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConfSource {
+    /// Nobody: it is one of the pool.
+    #[default]
+    Local,
+    /// The directory of `ldapcfg`.
+    Ldap,
 }
 
 /// `mode_cfg {}`, resolved.
@@ -73,6 +95,10 @@ pub struct ModeConfig {
     pub default_domain: Option<String>,
     /// `auth_source`.
     pub auth_source: AuthSource,
+    /// `group_source`.
+    pub group_source: GroupSource,
+    /// `conf_source`.
+    pub conf_source: ConfSource,
     /// `auth_groups`: a user must be in one of these; empty admits everybody.
     pub auth_groups: Vec<String>,
     /// `pfs_group`: told to clients.
@@ -97,6 +123,8 @@ impl Default for ModeConfig {
             split_dns: Vec::new(),
             default_domain: None,
             auth_source: AuthSource::default(),
+            group_source: GroupSource::default(),
+            conf_source: ConfSource::default(),
             auth_groups: Vec::new(),
             pfs_group: None,
             save_password: false,

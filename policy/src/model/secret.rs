@@ -5,6 +5,9 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+/// What is shown in a password's place.
+pub const HIDDEN: &str = "******";
+
 /// Key material of any length.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);

@@ -5,6 +5,7 @@
 //! rest of the file is still read.
 
 use super::token::TokenKind;
+use crate::model::secret::Secret;
 use crate::span::Span;
 
 /// One token of a statement's head.
@@ -14,8 +15,10 @@ pub struct Arg {
     pub kind: TokenKind,
     /// Where it stands.
     pub span: Span,
-    /// As written; a string without its quotes.
+    /// As written; a string without its quotes. Of a password only asterisks.
     pub text: String,
+    /// The password, if it is one.
+    pub secret: Option<Secret>,
     /// Is it the first token of its line?
     pub starts_line: bool,
 }

@@ -4,13 +4,11 @@ use super::ast::{Arg, Statement};
 use super::lexer::Lexer;
 use super::token::{Token, TokenKind};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::model::secret::{HIDDEN, Secret};
 use crate::span::{FileId, Span};
 
 /// racoon.conf nests blocks two deep; what goes deeper is an error, and this bounds the recursion.
 const MAX_DEPTH: usize = 8;
-
-/// What stands in a statement's place of a password: nothing here needs one, and no message is to quote it.
-const SECRET: &str = "******";
 
 /// A text, parsed.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +23,7 @@ pub struct Parsed {
 pub fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Parsed {
     let lexer = Lexer::new(file, text);
     let token = Token { kind: TokenKind::End, span: Span::new(file, 0..0), text: "", starts_line: true };
-    let mut parser = Parser { lexer, token, diagnostics, shown: usize::MAX, secrets: Vec::new() };
+    let mut parser = Parser { lexer, token, diagnostics, shown: usize::MAX, hidden: None, secrets: Vec::new() };
     parser.bump();
     let mut statements = Vec::new();
     loop {
@@ -46,14 +44,18 @@ struct Parser<'a, 'd> {
     diagnostics: &'d mut Diagnostics,
     /// Strings to come before the next one is a password.
     shown: usize,
+    /// What the token not consumed yet says, if it is a password.
+    hidden: Option<&'a str>,
     secrets: Vec<Span>,
 }
 
 impl<'a> Parser<'a, '_> {
     fn bump(&mut self) -> Token<'a> {
         let mut next = self.lexer.next(self.diagnostics);
+        self.hidden = None;
         if self.is_secret(next) {
-            next.text = SECRET;
+            // No message is to quote it.
+            self.hidden = Some(std::mem::replace(&mut next.text, HIDDEN));
             self.secrets.push(next.span);
         }
         std::mem::replace(&mut self.token, next)
@@ -125,9 +127,10 @@ impl<'a> Parser<'a, '_> {
                     return Some(Statement { name, args, end, body: None });
                 }
                 _ => {
+                    let secret = self.hidden.map(|text| Secret::new(text.into()));
                     let token = self.bump();
                     end = token.span;
-                    args.push(arg(token));
+                    args.push(Arg { secret, ..arg(token) });
                 }
             }
         }
@@ -203,5 +206,11 @@ impl<'a> Parser<'a, '_> {
 }
 
 fn arg(token: Token<'_>) -> Arg {
-    Arg { kind: token.kind, span: token.span, text: token.text.to_owned(), starts_line: token.starts_line }
+    Arg {
+        kind: token.kind,
+        span: token.span,
+        text: token.text.to_owned(),
+        secret: None,
+        starts_line: token.starts_line,
+    }
 }

@@ -9,13 +9,15 @@ use crate::model::algorithm::{Integrity, SizedCipher};
 use crate::model::daemon::{DaemonConfig, Listen, LogLevel, Privsep};
 use crate::model::identity::{ConfiguredId, Identity, MyIdentifier, PeersIdentifier};
 use crate::model::lifetime::Lifetime;
-use crate::model::mode_config::{AuthSource, ModeConfig, SplitKind};
+use crate::model::mode_config::{AuthSource, ConfSource, GroupSource, ModeConfig, SplitKind};
 use crate::model::proposal::{Phase1Proposal, ProposalCheck};
 use crate::model::remote::{
     CrlStrictness, ExchangeMode, GeneratePolicy, IkeFrag, NatTraversal, Rekey, Remote, RemoteSelector, Timers,
 };
 use crate::model::revocation::{CrlUrl, ExpiredCertificate, RevocationConfig, Webhook, WebhookTls};
 use crate::model::sainfo::{Esn, Sainfo, SainfoId};
+use crate::model::secret::HIDDEN;
+use crate::model::user_source::LdapConfig;
 
 /// Prints a configuration as a racoon.conf.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,7 @@ impl Display for Printed<'_> {
         privsep(f, &config.privsep)?;
         timers(f, &config.timers)?;
         revocation(f, &config.revocation)?;
+        ldap(f, &config.ldap)?;
         if let Some(block) = &config.mode_cfg {
             mode_cfg(f, block)?;
         }
@@ -199,6 +202,31 @@ fn timers(f: &mut Formatter<'_>, timers: &Timers) -> fmt::Result {
     writeln!(f, "}}")
 }
 
+fn ldap(f: &mut Formatter<'_>, block: &LdapConfig) -> fmt::Result {
+    if *block == LdapConfig::default() {
+        return Ok(());
+    }
+    writeln!(f, "ldapcfg {{")?;
+    if let Some(uri) = &block.uri {
+        writeln!(f, "\turi \"{uri}\";")?;
+    }
+    writeln!(f, "\thost \"{}\";\n\tport {};", block.host, block.port)?;
+    writeln!(f, "\tbase \"{}\";\n\tsubtree {};", block.base, on_off(block.subtree))?;
+    writeln!(f, "\tbind_dn \"{}\";", block.bind_dn)?;
+    if block.bind_password.is_some() {
+        writeln!(f, "\tbind_pw \"{HIDDEN}\";")?;
+    }
+    let attributes = [
+        ("attr_user", &block.attr_user),
+        ("attr_addr", &block.attr_addr),
+        ("attr_mask", &block.attr_mask),
+        ("attr_group", &block.attr_group),
+        ("attr_member", &block.attr_member),
+    ];
+    attributes.into_iter().try_for_each(|(name, value)| writeln!(f, "\t{name} \"{value}\";"))?;
+    writeln!(f, "\ttimeout {};\n}}", block.timeout.as_secs())
+}
+
 fn mode_cfg(f: &mut Formatter<'_>, block: &ModeConfig) -> fmt::Result {
     writeln!(f, "mode_cfg {{")?;
     if let Some(pool) = block.pool {
@@ -232,6 +260,15 @@ fn mode_cfg(f: &mut Formatter<'_>, block: &ModeConfig) -> fmt::Result {
         AuthSource::System => writeln!(f, "\tauth_source system;")?,
         AuthSource::Pam => writeln!(f, "\tauth_source pam;")?,
         AuthSource::File(file) => writeln!(f, "\tauth_source file \"{file}\";")?,
+        AuthSource::Ldap => writeln!(f, "\tauth_source ldap;")?,
+    }
+    match block.group_source {
+        GroupSource::System => {}
+        GroupSource::Ldap => writeln!(f, "\tgroup_source ldap;")?,
+    }
+    match block.conf_source {
+        ConfSource::Local => {}
+        ConfSource::Ldap => writeln!(f, "\tconf_source ldap;")?,
     }
     writeln!(f, "\tpfs_group {};", block.pfs_group.unwrap_or(0))?;
     writeln!(f, "\tsave_passwd {};", on_off(block.save_password))?;

@@ -4,6 +4,7 @@
 
 mod crypt;
 mod foreign;
+mod ldap;
 mod pam;
 mod system;
 mod users;
@@ -11,13 +12,15 @@ mod users;
 use std::path::Path;
 
 use ike::event::question::{Account, PasswordCheck};
-use policy::model::mode_config::{AuthSource, ModeConfig};
+use policy::model::daemon::DaemonConfig;
+use policy::model::mode_config::{AuthSource, GroupSource};
 
 /// Whether `check` names a user with this password who may come in, by the configured source.
 ///
 /// # Errors
 /// Why not, for the log; the password is never part of it.
-pub fn check(config: &ModeConfig, check: &PasswordCheck) -> Result<Account, String> {
+pub fn check(daemon: &DaemonConfig, check: &PasswordCheck) -> Result<Account, String> {
+    let config = daemon.mode_cfg.as_ref().ok_or("there is no mode_cfg block that says who knows passwords")?;
     match &config.auth_source {
         AuthSource::File(file) => users::check(Path::new(file), check, &config.auth_groups),
         AuthSource::System => {
@@ -27,6 +30,15 @@ pub fn check(config: &ModeConfig, check: &PasswordCheck) -> Result<Account, Stri
         AuthSource::Pam => {
             pam::check(check)?;
             account(&check.user, &config.auth_groups)
+        }
+        AuthSource::Ldap => {
+            let found = ldap::check(&daemon.ldap, config, check)?;
+            match config.group_source {
+                GroupSource::Ldap => admitted(&found.groups, &config.auth_groups).map(|()| found),
+                GroupSource::System => {
+                    Ok(Account { groups: account(&check.user, &config.auth_groups)?.groups, ..found })
+                }
+            }
         }
     }
 }
@@ -39,7 +51,7 @@ fn account(user: &str, wanted: &[String]) -> Result<Account, String> {
         groups => groups?,
     };
     admitted(&groups, wanted)?;
-    Ok(Account { address: None, groups })
+    Ok(Account { groups, ..Account::default() })
 }
 
 /// Is one of these groups wanted? If none is named, everybody may come in.

@@ -42,7 +42,7 @@ fn verify(text: &str, check: &PasswordCheck, groups: &[String]) -> Result<Accoun
             Err(_) => return Err(format!("line {number}: \"{text}\" is no IPv4 address")),
         },
     };
-    Ok(Account { address, groups: member_of })
+    Ok(Account { address, netmask: None, groups: member_of })
 }
 
 #[cfg(test)]
@@ -71,7 +71,11 @@ mod tests {
         let good = "Hello world!";
         assert_eq!(
             verify(&text, &ask("carol", good), &groups),
-            Ok(Account { address: Some([10, 3, 0, 7].into()), groups: vec!["vpn".to_owned(), "staff".to_owned()] })
+            Ok(Account {
+                address: Some([10, 3, 0, 7].into()),
+                netmask: None,
+                groups: vec!["vpn".to_owned(), "staff".to_owned()]
+            })
         );
         assert_eq!(verify(&text, &ask("dave", good), &[]), Ok(Account::default()));
         assert!(verify(&text, &ask("dave", good), &groups).is_err());

@@ -40,7 +40,7 @@ impl Resolver<'_> {
             }
             "privsep" => self.block(args, Self::privsep),
             "radiuscfg" => self.block(args, Self::radius_server),
-            "ldapcfg" => self.block(args, Self::ldap_server),
+            "ldapcfg" => self.block(args, Self::ldap),
             "mode_cfg" => self.mode_cfg(args),
             "revocation" => self.block(args, Self::revocation),
             "remote" => self.remote(args),
@@ -98,7 +98,7 @@ impl Resolver<'_> {
     }
 
     /// `{` directive* `}`
-    fn block(&mut self, args: &mut Args<'_>, directive: impl Fn(&mut Self, &mut Seen, &mut Args<'_>)) {
+    pub(super) fn block(&mut self, args: &mut Args<'_>, directive: impl Fn(&mut Self, &mut Seen, &mut Args<'_>)) {
         let Some(body) = args.block(self.diagnostics) else { return };
         self.directives(body, directive);
     }
@@ -146,24 +146,6 @@ impl Resolver<'_> {
         } else if args.string("a server's name in quotes", self.diagnostics).is_some() {
             args.optional_number();
             args.string("the server's secret in quotes", self.diagnostics);
-        }
-    }
-
-    /// ldapcfg := ( `version` | `port` | `debug` | `timeout` ) NUMBER | `subtree` SWITCH | NAME STRING
-    fn ldap_server(&mut self, _: &mut Seen, args: &mut Args<'_>) {
-        if self.row(Block::LdapCfg, args).is_none() {
-            return;
-        }
-        match args.name() {
-            "version" | "port" | "debug" | "timeout" => {
-                args.number32(self.diagnostics);
-            }
-            "subtree" => {
-                args.switch(self.diagnostics);
-            }
-            _ => {
-                args.string("a value in quotes", self.diagnostics);
-            }
         }
     }
 

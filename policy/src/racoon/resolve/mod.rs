@@ -12,6 +12,7 @@ mod proposal;
 mod remote;
 mod revocation;
 mod sainfo;
+mod users;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -10,7 +10,8 @@ use super::{Resolver, Seen};
 use crate::diagnostic::Diagnostic;
 use crate::model::addr::IpNet;
 use crate::model::mode_config::{
-    AddressPool, AuthSource, DEFAULT_POOL_SIZE, MAX_POOL_SIZE, ModeConfig, SplitKind, is_domain,
+    AddressPool, AuthSource, ConfSource, DEFAULT_POOL_SIZE, GroupSource, MAX_POOL_SIZE, ModeConfig, SplitKind,
+    is_domain,
 };
 use crate::span::Span;
 
@@ -52,7 +53,23 @@ impl Resolver<'_> {
         {
             self.diagnostics.error(span, format!("a pool of {} addresses from {} on", pool.size, pool.first));
         }
+        self.check_sources(&draft.config, span);
         self.config.mode_cfg = Some(draft.config);
+    }
+
+    /// Groups and addresses come with the login: only the server that knows the password knows them.
+    fn check_sources(&mut self, config: &ModeConfig, span: Span) {
+        let from_ldap = config.auth_source == AuthSource::Ldap;
+        if config.group_source == GroupSource::Ldap && !from_ldap {
+            self.diagnostics.push(
+                Diagnostic::error(span, "`group_source ldap` without `auth_source ldap`: nobody knows the user's DN")
+                    .hint("write `auth_source ldap;`, or `group_source system;`"),
+            );
+        }
+        if config.conf_source == ConfSource::Ldap && !from_ldap {
+            let message = "`conf_source ldap` without `auth_source ldap`: addresses are those of the pool";
+            self.diagnostics.warning(span, message);
+        }
     }
 
     fn mode_cfg_directive(&mut self, draft: &mut Draft, seen: &mut Seen, args: &mut Args<'_>) {
@@ -126,10 +143,16 @@ impl Resolver<'_> {
             }
             // The rows of the table have judged the word already, if it is one.
             "group_source" => {
-                args.choice(&[("system", ()), ("ldap", ())], self.diagnostics);
+                const SOURCES: &[(&str, GroupSource)] = &[("system", GroupSource::System), ("ldap", GroupSource::Ldap)];
+                if let Some(source) = args.choice(SOURCES, self.diagnostics) {
+                    draft.config.group_source = source;
+                }
             }
             "conf_source" => {
-                args.choice(&[("local", ()), ("radius", ()), ("ldap", ())], self.diagnostics);
+                const SOURCES: &[(&str, ConfSource)] = &[("local", ConfSource::Local), ("ldap", ConfSource::Ldap)];
+                if let Some(source) = args.choice(SOURCES, self.diagnostics) {
+                    draft.config.conf_source = source;
+                }
             }
             _ => {
                 args.choice(&[("none", ()), ("system", ()), ("pam", ()), ("radius", ())], self.diagnostics);
@@ -148,9 +171,13 @@ impl Resolver<'_> {
             draft.config.auth_source = AuthSource::File(file.text.clone());
             return;
         }
-        if let Some(is_pam) = args.choice(&[("system", false), ("pam", true)], self.diagnostics) {
-            draft.config.auth_source = if is_pam { AuthSource::Pam } else { AuthSource::System };
-        }
+        let sources = [("system", 0), ("pam", 1), ("ldap", 2)];
+        draft.config.auth_source = match args.choice(&sources, self.diagnostics) {
+            Some(0) => AuthSource::System,
+            Some(1) => AuthSource::Pam,
+            Some(_) => AuthSource::Ldap,
+            None => return,
+        };
     }
 
     fn ipv4(&mut self, args: &mut Args<'_>) -> Option<(Ipv4Addr, Span)> {
