@@ -19,6 +19,7 @@ use crate::context::Path;
 use crate::crypto::hash::informational;
 use crate::crypto::pure::PureProvider;
 use crate::dpd;
+use crate::event::question::CertificateId;
 use crate::event::sa::{ChildId, Owner, SaName};
 use crate::event::{Input, Now, Output};
 use crate::informational::exchange::{connected_notify, delete_isakmp};
@@ -74,11 +75,14 @@ impl Bench {
         let key = Secret::new(vec![number; 32]);
         let protection = Protection { cookies, sealer, skeyid_a: key.clone(), skeyid_d: key };
         let path = Path { local: at(1, 500), peer };
+        // Who signs has shown a certificate: a key without one stands for a place, see `contact`.
+        let certificate = CertificateId { issuer_key: [7; 32], serial: vec![1] };
+        let certificates = if auth.peer_signs() { vec![certificate] } else { Vec::new() };
         let owner = Owner {
             local: path.local,
             peer,
             identity,
-            certificates: Vec::new(),
+            certificates,
             issuer: None,
             cookies: (cookies.initiator.0, cookies.responder.0),
         };
