@@ -1,11 +1,11 @@
 //! The kernel's side of the loop: carries out the core's wishes over netlink and turns notices into inputs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ike::event::policies::{GeneratedPolicy, PolicyMatch, PolicyQuery};
 use ike::event::question::CertificateId;
-use ike::event::sa::{AdoptedChild, ChildMove, Owner, SaDirection, SaInstall, SaName, SaPair, SpiRequest};
+use ike::event::sa::{AdoptedChild, ChildMove, SaDirection, SaInstall, SaName, SaPair, SpiRequest};
 use ike::event::{Input, JobId};
 use policy::model::sa::{ReqId, Spi};
 use policy::model::selector::Selector;
@@ -19,7 +19,7 @@ use xfrm::socket::{Connection, Sent};
 
 use super::generated::Generated;
 use super::mirror::Mirror;
-use super::registry::{Child, Registry};
+use super::registry::{Child, Known, Registry};
 use super::{clock, lower, neighbour};
 use crate::logging;
 use crate::revocation::deletion::{self, Fate};
@@ -137,23 +137,19 @@ impl Kernel {
         denied: &dyn Fn(&CertificateId) -> bool,
     ) -> Result<(Vec<Input>, Vec<CertificateId>), KernelError> {
         let dump = self.connection.dump_sas(None)?.entries;
-        let present: std::collections::HashMap<SaName, &Sa> =
-            dump.iter().map(|sa| (lower::to_core(sa.name), sa)).collect();
+        let present: HashMap<SaName, &Sa> = dump.iter().map(|sa| (lower::to_core(sa.name), sa)).collect();
         let now = clock::boottime();
         let mut inputs = Vec::new();
-        let mut refused = std::collections::BTreeSet::new();
+        let mut refused = BTreeSet::new();
         let records = self.journal.entries()?;
         let is_whole = |entry: &Entry| present.contains_key(&entry.inbound) && present.contains_key(&entry.outbound);
-        let beside = |main: &Entry| {
-            let entries = records.iter().map(|record| &record.entry);
-            let of_it = entries.filter(|entry| entry.beside == Some(main.inbound) && is_whole(entry));
-            of_it.map(|entry| SaPair { inbound: entry.inbound, outbound: entry.outbound }).collect::<Vec<_>>()
-        };
-        let has_main = |entry: &Entry| {
-            entry
-                .beside
-                .is_none_or(|main| records.iter().any(|record| record.entry.inbound == main && is_whole(&record.entry)))
-        };
+        let whole = || records.iter().map(|record| &record.entry).filter(|entry| is_whole(entry));
+        let mains: HashSet<SaName> = whole().map(|entry| entry.inbound).collect();
+        let mut beside: HashMap<SaName, Vec<SaPair>> = HashMap::new();
+        for (main, entry) in whole().filter_map(|entry| Some((entry.beside?, entry))) {
+            beside.entry(main).or_default().push(SaPair { inbound: entry.inbound, outbound: entry.outbound });
+        }
+        let has_main = |entry: &Entry| entry.beside.is_none_or(|main| mains.contains(&main));
         for record in &records {
             let entry = &record.entry;
             self.enter(record);
@@ -174,7 +170,8 @@ impl Kernel {
                 let generated = self.generated.adopt(entry, &self.mirror);
                 let encapsulation = present.get(&entry.outbound).and_then(|sa| lower::encapsulation(sa));
                 let main = lower::adopted(entry, encapsulation, now, generated);
-                let child = lower::adopted_bundle(main, beside(entry), self.mirror.wanted_for(&entry.selector));
+                let beside = beside.remove(&entry.inbound).unwrap_or_default();
+                let child = lower::adopted_bundle(main, beside, self.mirror.wanted_for(&entry.selector));
                 inputs.push(Input::Adopt(Box::new(child)));
             } else {
                 left.into_iter().for_each(|name| self.remove(name));
@@ -370,7 +367,7 @@ impl Kernel {
 
     /// Deletes every SA that rests on these certificates; gives those that were in the kernel, and what it said of one that
     /// stays.
-    pub fn cut(&mut self, certificates: &[CertificateId]) -> (Vec<(SaName, SaDirection, Arc<Owner>)>, Option<Refusal>) {
+    pub fn cut(&mut self, certificates: &[CertificateId]) -> (Vec<Known>, Option<Refusal>) {
         let mut rest = self.registry.to_cut(certificates);
         let names: Vec<SaName> = rest.iter().map(|(name, ..)| *name).collect();
         let (deleted, stays) = self.delete(&names);

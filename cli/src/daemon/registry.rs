@@ -71,6 +71,9 @@ pub struct Registry {
     issuers: HashMap<Vec<u8>, BTreeSet<[u8; 32]>>,
 }
 
+/// An SA, and whose it is.
+pub type Known = (SaName, SaDirection, Arc<Owner>);
+
 impl Registry {
     /// Enters a child.
     pub fn insert(&mut self, child: Child) {
@@ -118,7 +121,7 @@ impl Registry {
     }
 
     /// The SAs in the kernel that rest on a certificate, each child's outbound one first.
-    pub fn of_certificate(&self, certificate: &CertificateId) -> Vec<(SaName, SaDirection, Arc<Owner>)> {
+    pub fn of_certificate(&self, certificate: &CertificateId) -> Vec<Known> {
         self.by_certificate
             .get(certificate)
             .into_iter()
@@ -130,7 +133,7 @@ impl Registry {
 
     /// The SAs in the kernel that rest on any of these certificates, outbound ones first: what is still sent is decided
     /// before what is still received.
-    pub fn to_cut(&self, certificates: &[CertificateId]) -> Vec<(SaName, SaDirection, Arc<Owner>)> {
+    pub fn to_cut(&self, certificates: &[CertificateId]) -> Vec<Known> {
         let mut rest: Vec<_> = certificates.iter().flat_map(|certificate| self.of_certificate(certificate)).collect();
         rest.sort_by_key(|(_, direction, _)| *direction != SaDirection::Outbound);
         rest

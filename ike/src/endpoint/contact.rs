@@ -27,7 +27,8 @@ pub(super) fn print(identity: &Identity) -> Fingerprint {
 /// May the identity be looked for at other addresses too?
 ///
 /// Not one that several peers prove alike: a group's name before XAuth says who it is, the private address of a client
-/// with a pre-shared key, or anything said with a key that has no certificate, for that stands for a place. Two of these are the same peer only at the same place.
+/// with a pre-shared key, or anything said with a key that has no certificate, for that stands for a place. Two of these
+/// are the same peer only at the same place.
 enum Place {
     Anywhere,
     Address,
