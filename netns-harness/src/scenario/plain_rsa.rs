@@ -178,7 +178,7 @@ fn keys_change(desk: &mut Desk) -> Result<()> {
         wait::until(PATIENCE, &format!("{} to log {text:?}", side.host().name()), || Ok(side.log()?.contains(text)))
             .map_err(|failure| failure.with("its log", side.log().unwrap_or_default()))
     };
-    says(&bob, "signature does not verify")?;
+    says(&bob, "signature is not valid")?;
     desk.proved("bob refuses a peer that signs with another key than the one in his file");
     let file = format!("{CERTS}/peers.rsa");
     pair.bob.write(&file, 0o644, format!("{} : PUB {right}!\n", addresses.0))?;

@@ -76,6 +76,8 @@ fn play(desk: &mut Desk) -> Result<()> {
     }
     warned(one, &["3des", "modp1024"])?;
     talks(desk, [(&hosts[0], one), (&hosts[1], two)], ["cbc(des3_ede)", "hmac(sha1)"])?;
+    // Without policies whatever the bridge still says would go in clear, as it should.
+    hosts[0].host.netns().batch("link set gre1 down\n")?;
     hosts[0].host.write("/etc/purge.conf", 0o644, PURGE)?;
     let purged = one.setkey(&["-f", "/etc/purge.conf"])?;
     let dump = one.setkey(&["-DP"])?.stdout;
