@@ -28,8 +28,8 @@ pub const PSK: &str = "/etc/racoon/psk.txt";
 /// The control socket's place on every host: it is there when the daemon is ready.
 pub const SOCKET: &str = "/run/xfrmd/control.sock";
 
-/// How long the daemon may take to come up.
-const START: Duration = Duration::from_secs(20);
+/// How long the daemon may take to come up: with very many SAs to take over the calls of the system add up in a guest.
+const START: Duration = Duration::from_secs(120);
 
 /// xfrmd on a host.
 #[derive(Debug)]
