@@ -96,7 +96,8 @@ fn among(desk: &mut Desk, sas: u32) -> Result<Taken> {
     process::check(&mut fill)?;
     process::check(host.command(desk.program("setkey")).arg("-f").arg(&script))?;
     let ours = Ours::with_files(desk, &host, &ours::racoon_conf(&tunnel), "")?;
-    wait::until(LIMIT, "the daemon to have taken the SAs over", || Ok(status(&ours)?.sas == sas))
+    // While it takes them over it may answer too late.
+    wait::until(LIMIT, "the daemon to have taken the SAs over", || Ok(status(&ours).is_ok_and(|now| now.sas == sas)))
         .map_err(|failure| failure.with("xfrmd's log", last_lines(&ours)))?;
 
     let before = status(&ours)?.counters;
